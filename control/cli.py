@@ -1,0 +1,59 @@
+"""The commands of ./hecto and their options."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from control import host
+from control.progress import Failure, say, step
+from control.shell import locked
+from control.site import load_site
+
+Handler = Callable[[argparse.Namespace], int]
+
+
+def up(options: argparse.Namespace) -> int:
+    """Make or start the host."""
+    site = load_site()
+    with locked(site.directory / "lock", f"works on site '{site.name}'"):
+        with step(f"Host {site.container} (Debian {site.suite})") as current:
+            host.ensure_host(site, current)
+    return 0
+
+
+def destroy(options: argparse.Namespace) -> int:
+    """Remove the host and all of its data."""
+    site = load_site()
+    with locked(site.directory / "lock", f"works on site '{site.name}'"), step(f"Remove {site.container}"):
+        host.remove_host(site)
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(prog="./hecto")
+    commands = top.add_subparsers(metavar="COMMAND", required=True)
+    one = commands.add_parser("up")
+    one.add_argument("--host-only", action="store_true", help="boot the host and stop there")
+    one.set_defaults(run=up)
+    one = commands.add_parser("destroy")
+    one.add_argument("--yes", action="store_true")
+    one.set_defaults(run=destroy)
+    return top
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    options = parser().parse_args(arguments)
+    run: Handler = options.run
+    try:
+        return run(options)
+    except Failure as failure:
+        sys.stdout.flush()
+        say(failure.render())
+        return 1
+    except KeyboardInterrupt:
+        say("hecto: interrupted; the same command goes on where it stopped")
+        return 130

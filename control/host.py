@@ -1,0 +1,189 @@
+"""Local hosts: a Debian of its own with systemd as PID 1, in a container, reached over SSH like a real machine."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import time
+from pathlib import Path
+
+from control import podman
+from control.image import ensure_base_image
+from control.podman import podman as podman_command
+from control.progress import Failure, Step, say
+from control.shell import as_root, attempt, output, run
+from control.site import CACHE, PORTS, Site
+
+BOOT_SECONDS = 120  # it takes 3 to 6; a busy machine with a full fleet to start needs more
+STOP_SECONDS = 60  # time for a hundred instances to finish their requests and for PostgreSQL's last checkpoint
+
+
+def ensure_host(site: Site, step: Step) -> str:
+    """Make sure that the host runs and answers SSH. Returns what was done: 'created', 'started' or 'running'."""
+    found = podman.inspect(site.container)
+    if found and found["State"]["Running"]:
+        done = "running"
+    else:
+        _require_free_ports(site)
+        if found:
+            done = "started"
+            output(podman_command("start", site.container))
+        else:
+            done = "created"
+            step.note("making the base image")
+            image = ensure_base_image(site.suite)
+            step.note("booting")
+            _create(site, image)
+    site.save()
+    _wait_until_booted(site)
+    _let_in(site)
+    return done
+
+
+def stop_host(site: Site) -> None:
+    """Stop the host as a machine is shut down: its units end in order."""
+    output(podman_command("stop", f"--time={STOP_SECONDS}", site.container))
+
+
+def remove_host(site: Site) -> None:
+    """Remove the host with its data, and all state of the site on the control machine."""
+    if podman.inspect(site.container):
+        if podman.running(site.container):
+            keep_packages(site)
+        output(podman_command("rm", "--force", "--volumes", "--time=5", site.container))
+    if site.directory.exists():
+        if output_owner(site.directory):
+            shutil.rmtree(site.directory)
+        else:
+            output(as_root(["rm", "-rf", "--one-file-system", site.directory]))
+
+
+def output_owner(directory: Path) -> bool:
+    """Whether everything below is ours to delete: the package cache belongs to root where hosts run through sudo."""
+    import os
+
+    return os.geteuid() == 0 or not (directory / "apt").exists()
+
+
+def ssh_command(site: Site, *words: str, tty: bool = False) -> list[str]:
+    """An ssh command line to the host; `words` is the remote command, already quoted for its shell."""
+    return [
+        "ssh",
+        *(["-t"] if tty else ["-T"]),
+        "-p",
+        str(site.ssh_port),
+        "-i",
+        str(site.directory / "ssh_key"),
+        "-o",
+        f"UserKnownHostsFile={site.directory / 'known_hosts'}",
+        "-o",
+        "StrictHostKeyChecking=yes",
+        "-o",
+        "IdentitiesOnly=yes",
+        "-o",
+        "BatchMode=yes",
+        "-o",
+        "LogLevel=ERROR",
+        "-o",
+        "ConnectTimeout=10",
+        "root@127.0.0.1",
+        *words,
+    ]
+
+
+def require_running(site: Site) -> None:
+    """Stop with a clear message where the host does not run."""
+    if not site.saved or podman.inspect(site.container) is None:
+        raise Failure(f"there is no site '{site.name}' yet", advice="make it: ./hecto up")
+    if not podman.running(site.container):
+        raise Failure(f"the host of site '{site.name}' is stopped", advice="start it: ./hecto up")
+
+
+def keep_packages(site: Site) -> None:
+    """Put newly downloaded Debian packages into the cache that all hosts of a suite share."""
+    own, shared = _package_directories(site)
+    if own.exists():
+        # Hard links cost no space, and apt never changes a package file in place, so no host can spoil another's.
+        output(as_root(["find", own, "-maxdepth", "1", "-name", "*.deb", "-exec", "cp", "-ln", "-t", shared, "{}", "+"]))
+
+
+def _create(site: Site, image: str) -> None:
+    own, shared = _package_directories(site)
+    shared.mkdir(parents=True, exist_ok=True)
+    output(as_root(["mkdir", "-p", own]))
+    output(as_root(["find", shared, "-maxdepth", "1", "-name", "*.deb", "-exec", "cp", "-ln", "-t", own, "{}", "+"]))
+    ports = [f"--publish=127.0.0.1:{getattr(site, key)}:{inside}" for key, inside in (("https_port", 443), ("http_port", 80), ("ssh_port", 22))]
+    log = site.log / "host.log"
+    command = podman_command(
+        "run",
+        "--detach",
+        f"--name={site.container}",
+        f"--hostname={site.container}",
+        *podman.systemd_options(),
+        *ports,
+        # apt locks this directory, so every host has its own; its files are linked with the shared cache.
+        f"--volume={own}:/var/cache/apt/archives",
+        f"--stop-timeout={STOP_SECONDS}",
+        image,
+        "/sbin/init",
+    )
+    run(command, log=log, advice="look at the log; './hecto destroy' removes what is half made")
+
+
+def _package_directories(site: Site) -> tuple[Path, Path]:
+    return site.directory / "apt", CACHE / "apt" / site.suite
+
+
+def _wait_until_booted(site: Site) -> None:
+    # sshd answers before the boot is done, and D-Bus is not there in the first moment: only systemd's own word counts.
+    deadline = time.monotonic() + BOOT_SECONDS
+    state = ""
+    while time.monotonic() < deadline:
+        state = attempt(podman_command("exec", site.container, "systemctl", "is-system-running")).stdout.strip()
+        if state == "running":
+            return
+        if state == "degraded":
+            failed = podman.execute(site.container, ["systemctl", "--failed", "--plain", "--no-legend"])
+            say(f"  note: the host is up, but these units failed:\n{failed}")
+            return
+        if not podman.running(site.container):
+            break
+        time.sleep(0.3)
+    console = attempt(podman_command("logs", "--tail", "15", site.container))
+    raise Failure(
+        f"the host of site '{site.name}' did not boot (its state: {state or 'not running'})",
+        tail=(console.stdout + console.stderr).strip(),
+        advice="'./hecto destroy && ./hecto up' makes it anew",
+    )
+
+
+def _let_in(site: Site) -> None:
+    """Give the site a key of its own, let it in, and write down the host's key before the first connection."""
+    key = site.directory / "ssh_key"
+    if not key.exists():
+        output(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"hecto {site.name}", "-f", key])
+    public = key.with_suffix(".pub").read_text()
+    podman.execute(
+        site.container,
+        ["sh", "-ec", "umask 077; mkdir -p /root/.ssh; cat > /root/.ssh/authorized_keys.new; mv /root/.ssh/authorized_keys.new /root/.ssh/authorized_keys"],
+        stdin=public,
+    )
+    words = podman.execute(site.container, ["cat", "/etc/ssh/ssh_host_ed25519_key.pub"]).split()
+    (site.directory / "known_hosts").write_text(f"[127.0.0.1]:{site.ssh_port} {words[0]} {words[1]}\n")
+    done = attempt(ssh_command(site, "true"))
+    if done.returncode != 0:
+        raise Failure("the host runs but does not answer SSH", tail=done.stderr.strip(), advice=f"look inside: podman exec -it {site.container} bash")
+
+
+def _require_free_ports(site: Site) -> None:
+    for key, (variable, _) in PORTS.items():
+        port = getattr(site, key)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port in TIME_WAIT is free
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError as error:
+                raise Failure(
+                    f"port {port} of 127.0.0.1 cannot be used: {error.strerror}",
+                    advice=f"stop what uses it (ss -ltnp 'sport = :{port}' shows it), or choose another: {variable}=PORT ./hecto up",
+                ) from None

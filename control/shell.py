@@ -1,0 +1,108 @@
+"""Run other programs: their output goes to a log, a failure says what it was."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from control.progress import Failure, say, tail
+
+Command = Sequence[str | Path]
+
+
+def as_root(command: Command) -> list[str]:
+    """The command with sudo in front where we are not root: images, containers and packages need it."""
+    words = [str(word) for word in command]
+    if os.geteuid() == 0:
+        return words
+    if shutil.which("sudo") is None:
+        raise Failure(f"'{words[0]}' needs root and sudo is not installed", advice="run ./hecto as root, or install and set up sudo")
+    return ["sudo", *words]
+
+
+def output(command: Command, *, stdin: str | None = None, env: Mapping[str, str] | None = None) -> str:
+    """Run a short command and return what it printed, without the trailing newline."""
+    done = attempt(command, stdin=stdin, env=env)
+    if done.returncode != 0:
+        raise Failure(f"'{_shown(command)}' failed with exit code {done.returncode}", tail=(done.stderr or done.stdout).strip())
+    return done.stdout.rstrip("\n")
+
+
+def attempt(command: Command, *, stdin: str | None = None, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a short command whose failure is an answer too."""
+    try:
+        return subprocess.run(
+            [str(word) for word in command], input=stdin, env=_environment(env), text=True, capture_output=True, check=False
+        )
+    except FileNotFoundError:
+        raise Failure(f"the program '{command[0]}' is not installed") from None
+
+
+def run(
+    command: Command,
+    *,
+    log: Path,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    advice: str = "",
+    watch: Callable[[str], None] | None = None,
+) -> None:
+    """Run a long command with its output in a log; `watch` sees each line as it comes."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a") as sink:
+        sink.write(f"$ {_shown(command)}\n")
+        sink.flush()
+        try:
+            process = subprocess.Popen(
+                [str(word) for word in command],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                cwd=cwd,
+                env=_environment(env),
+            )
+        except FileNotFoundError:
+            raise Failure(f"the program '{command[0]}' is not installed") from None
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                sink.write(line)
+                sink.flush()
+                if watch:
+                    watch(line.rstrip("\n"))
+            code = process.wait()
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise
+    if code != 0:
+        raise Failure(f"'{_shown(command)}' failed with exit code {code}", advice=advice, log=log, tail=tail(log))
+
+
+@contextmanager
+def locked(path: Path, what: str) -> Iterator[None]:
+    """Hold a lock file, so that two runs do not undo each other; the second waits and says so."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"  waiting: another hecto {what} at this moment")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
+    return {**os.environ, **(extra or {})}
+
+
+def _shown(command: Command) -> str:
+    words = " ".join(str(word) for word in command)
+    return words if len(words) <= 100 else words[:97] + "..."

@@ -1,0 +1,100 @@
+"""A local site: its name, ports and the directory on the control machine that holds its state."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from control.progress import Failure
+
+ROOT = Path(__file__).resolve().parent.parent
+STATE = ROOT / ".hecto"
+CACHE = STATE / "cache"
+SUITES = ("trixie", "bookworm")  # Debian 13 and 12
+DEFAULT_INSTANCES = 4  # a laptop's share; the single-host topology runs a hundred
+PORTS = {"https_port": ("HECTO_HTTPS_PORT", 8443), "http_port": ("HECTO_HTTP_PORT", 8080), "ssh_port": ("HECTO_SSH_PORT", 2222)}
+
+
+@dataclass(frozen=True)
+class Site:
+    """What is needed to find one local host. `host.json` holds it, and the local inventory reads that file."""
+
+    name: str
+    container: str
+    suite: str
+    https_port: int
+    http_port: int
+    ssh_port: int
+    instances: int = DEFAULT_INSTANCES
+
+    @property
+    def directory(self) -> Path:
+        """Keys, secrets, certificates, logs of this site."""
+        return STATE / self.name
+
+    @property
+    def log(self) -> Path:
+        """Where the logs of long steps are."""
+        return self.directory / "log"
+
+    @property
+    def url(self) -> str:
+        """Where a browser finds the site."""
+        return f"https://127.0.0.1:{self.https_port}"
+
+    @property
+    def saved(self) -> bool:
+        """Whether a host of this name was made before."""
+        return (self.directory / "host.json").exists()
+
+    def save(self) -> None:
+        """Remember the site for the inventory and for the next command."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        (self.directory / "host.json").write_text(json.dumps(asdict(self), indent=2) + "\n")
+
+
+def load_site(name: str | None = None) -> Site:
+    """The site that HECTO_NAME names: as its host was made, or as the environment asks for a new one."""
+    name = name or os.environ.get("HECTO_NAME") or "local"
+    if not re.fullmatch(r"[a-z][a-z0-9-]{0,30}", name) or name == CACHE.name:
+        raise Failure(f"HECTO_NAME is '{name}'", advice="use at most 31 lower-case letters, digits and hyphens, a letter first; 'cache' is taken")
+    try:
+        known = json.loads((STATE / name / "host.json").read_text())
+    except FileNotFoundError:
+        known = {}
+    site = Site(
+        name=name,
+        container=f"hecto-{name}",
+        suite=_suite(known.get("suite")),
+        instances=_number("HECTO_INSTANCES", known.get("instances", DEFAULT_INSTANCES), 1, 999),
+        **{key: _number(variable, known.get(key, default), 1, 65535) for key, (variable, default) in PORTS.items()},
+    )
+    for key, (variable, _) in PORTS.items():
+        if known and known[key] != getattr(site, key):
+            raise Failure(
+                f"{variable} asks for port {getattr(site, key)}, but the host of site '{name}' was made with port {known[key]}",
+                advice=f"unset {variable}, or make the host anew: ./hecto destroy && ./hecto up",
+            )
+    return site
+
+
+def _suite(known: str | None) -> str:
+    wanted = os.environ.get("HECTO_SUITE") or known or SUITES[0]
+    if wanted not in SUITES:
+        raise Failure(f"HECTO_SUITE is '{wanted}'", advice=f"use one of: {', '.join(SUITES)}")
+    if known and wanted != known:
+        raise Failure(
+            f"HECTO_SUITE asks for {wanted}, but the host of this site runs {known}",
+            advice="unset HECTO_SUITE, make a second site with HECTO_NAME, or make the host anew: ./hecto destroy && ./hecto up",
+        )
+    return wanted
+
+
+def _number(variable: str, default: int, low: int, high: int) -> int:
+    text = os.environ.get(variable) or str(default)
+    if not text.isdecimal() or not low <= int(text) <= high:
+        raise Failure(f"{variable} is '{text}'", advice=f"use a number from {low} to {high}")
+    return int(text)
