@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable
 
 from control import host
 from control.progress import Failure, say, step
 from control.shell import locked
-from control.site import load_site
+from control.release import as_json, ensure_release
+from control.site import CACHE, SUITES, load_site
 
 Handler = Callable[[argparse.Namespace], int]
 
@@ -17,7 +19,7 @@ Handler = Callable[[argparse.Namespace], int]
 def up(options: argparse.Namespace) -> int:
     """Make or start the host."""
     site = load_site()
-    with locked(site.directory / "lock", f"works on site '{site.name}'"):
+    with locked(CACHE / "lock" / f"site-{site.name}", f"works on site '{site.name}'"):
         with step(f"Host {site.container} (Debian {site.suite})") as current:
             host.ensure_host(site, current)
     return 0
@@ -26,8 +28,20 @@ def up(options: argparse.Namespace) -> int:
 def destroy(options: argparse.Namespace) -> int:
     """Remove the host and all of its data."""
     site = load_site()
-    with locked(site.directory / "lock", f"works on site '{site.name}'"), step(f"Remove {site.container}"):
+    with locked(CACHE / "lock" / f"site-{site.name}", f"works on site '{site.name}'"), step(f"Remove {site.container}"):
         host.remove_host(site)
+    return 0
+
+
+def release(options: argparse.Namespace) -> int:
+    """Build the release of the present sources."""
+    suite = options.suite or load_site().suite
+    with step(f"Release for Debian {suite}") as current:
+        made = ensure_release(suite, current)
+    if options.json:
+        print(json.dumps(as_json(made)))
+    else:
+        print(f"{made.id} {made.artifact}")
     return 0
 
 
@@ -41,6 +55,10 @@ def parser() -> argparse.ArgumentParser:
     one = commands.add_parser("destroy")
     one.add_argument("--yes", action="store_true")
     one.set_defaults(run=destroy)
+    one = commands.add_parser("release")
+    one.add_argument("--suite", choices=SUITES)
+    one.add_argument("--json", action="store_true")
+    one.set_defaults(run=release)
     return top
 
 

@@ -8,7 +8,7 @@ import shlex
 import subprocess
 from pathlib import Path
 
-from control.podman import image_exists, podman
+from control.podman import image_exists, limit_options, podman
 from control.progress import Failure, tail
 from control.shell import as_root, locked, run
 from control.site import CACHE
@@ -18,7 +18,7 @@ BASE_PACKAGES = (
     "ca-certificates dbus iproute2 kmod libpam-systemd openssh-server procps python3 python3-apt sudo systemd systemd-sysv tzdata zstd"
 ).split()
 # For releases: the compiler stays here, hosts get the compiled result.
-BUILD_PACKAGES = ("gcc", "libc6-dev", "libpq-dev", "python3-dev", "python3-venv")
+BUILD_PACKAGES = ("gcc", "libc6-dev", "libpq-dev", "python3-dev", "python3-pip", "python3-setuptools", "python3-venv", "python3-wheel")
 
 # Debian 13's sshd punishes an address after failed connections by refusing all of its connections for a while. All clients of a local host have
 # one address, the bridge's, so a test that fails once would shut everyone out. Real hosts keep the default.
@@ -75,7 +75,7 @@ def ensure_build_image(suite: str) -> str:
             install = f"apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends {' '.join(BUILD_PACKAGES)} && apt-get clean"
             try:
                 # The network of the control machine, because nothing listens here and proxies and name servers work as they do outside.
-                run(podman("run", "--replace", f"--name={container}", "--network=host", base, "/bin/sh", "-ec", install), log=log)
+                run(podman("run", *limit_options(), "--replace", f"--name={container}", "--network=host", base, "/bin/sh", "-ec", install), log=log)
                 run(podman("commit", "-q", container, image), log=log)
             finally:
                 run(podman("rm", "--force", "--ignore", container), log=log)

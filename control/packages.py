@@ -46,7 +46,6 @@ def for_hosts() -> list[Need]:
 def for_releases() -> list[Need]:
     """What it takes to build a release: the browser's part is bundled here, the rest in a container. An installed Node.js is kept."""
     return [
-        Need("to pack releases", ("zstd",), ("zstd",)),
         Need("to build the browser's scripts and styles", ("nodejs", "npm"), ("node", "npm")),
     ]
 

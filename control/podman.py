@@ -26,6 +26,7 @@ def podman(*words: str | Path) -> list[str]:
 def systemd_options() -> list[str]:
     """Options for a container whose PID 1 is systemd and whose units may be sandboxed as on bare metal."""
     options = [
+        *limit_options(),
         "--systemd=always",
         # Mount name spaces, nftables and tracing for hardened units; without them they end in 226/NAMESPACE. --privileged would
         # do too, but boots degraded, because it also shows the host's devices.
@@ -38,7 +39,12 @@ def systemd_options() -> list[str]:
     if Path("/sys/module/apparmor/parameters/enabled").exists() and Path("/etc/apparmor.d").exists():
         # Ubuntu's default profile for containers denies the mounts that sandboxed units make.
         options.append("--security-opt=apparmor=unconfined")
-    # podman's own limits can be above ours, and then the runtime fails with "setrlimit ... Operation not permitted".
+    return options
+
+
+def limit_options() -> list[str]:
+    """Resource limits that every container here needs: podman's own can be above ours, and then the runtime fails in setrlimit."""
+    options = []
     limits = {"nofile": resource.RLIMIT_NOFILE, "nproc": resource.RLIMIT_NPROC, "memlock": resource.RLIMIT_MEMLOCK}
     for name, number in limits.items():
         hard = resource.getrlimit(number)[1]

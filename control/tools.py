@@ -56,8 +56,3 @@ def _fingerprint() -> str:
         digest.update(file.read_bytes())
     return digest.hexdigest()
 
-
-def pip_settings() -> dict[str, Path]:
-    """pip's configuration files on this machine, by the place where a container expects them."""
-    candidates = {"/etc/pip.conf": Path("/etc/pip.conf"), "/root/.config/pip/pip.conf": Path.home() / ".config" / "pip" / "pip.conf"}
-    return {inside: file for inside, file in candidates.items() if file.is_file()}
