@@ -1,0 +1,133 @@
+"""The database: the declarative base, psycopg2 under gevent, the engine and its two kinds of session."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import psycopg2
+import psycopg2.extensions
+from gevent.socket import wait_read, wait_write
+from sqlalchemy import BigInteger, DateTime, Engine, Identity, MetaData, create_engine
+from sqlalchemy.engine import URL
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
+from sqlalchemy.pool import QueuePool
+
+from hecto.core import clock
+from hecto.settings import Settings
+
+# Names of constraints appear in error handling and migrations: they must not depend on PostgreSQL's choice.
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+# libpq's connect_timeout has no effect in psycopg2's green mode, so the wait below keeps it.
+CONNECT_TIMEOUT = 5.0
+# The server cancels statements long before (statement_timeout); this bounds a server that went silent.
+ANSWER_TIMEOUT = 60.0
+# How long a request waits for a connection of the pool before it is told that the instance is busy.
+POOL_TIMEOUT = 3.0
+
+
+class Base(DeclarativeBase):
+    """The base of every table."""
+
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map = {datetime: DateTime(timezone=True), int: BigInteger}
+
+
+class Identified:
+    """A table with a number of its own."""
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+
+
+class Stamped:
+    """A table whose rows know when they were made and changed."""
+
+    created_at: Mapped[datetime] = mapped_column(default=clock.now)
+    updated_at: Mapped[datetime] = mapped_column(default=clock.now, onupdate=clock.now)
+
+
+def _wait(connection: Any, timeout: float | None = None) -> None:
+    """Let other greenlets run while psycopg2 waits for its socket.
+
+    Any way out other than completion, a timeout or a killed greenlet, leaves the protocol in mid-sentence, so the
+    connection is closed and never goes back to the pool in that state.
+    """
+    bound = ANSWER_TIMEOUT if connection.status != psycopg2.extensions.STATUS_SETUP else CONNECT_TIMEOUT
+    try:
+        while True:
+            state = connection.poll()
+            if state == psycopg2.extensions.POLL_OK:
+                return
+            if state == psycopg2.extensions.POLL_READ:
+                wait_read(connection.fileno(), timeout=bound)
+            elif state == psycopg2.extensions.POLL_WRITE:
+                wait_write(connection.fileno(), timeout=bound)
+            else:
+                raise psycopg2.OperationalError(f"unexpected state {state} of a database connection")
+    except psycopg2.Error:
+        raise
+    except TimeoutError as error:
+        connection.close()
+        raise psycopg2.OperationalError(f"the database did not answer for {bound:.0f} s") from error
+    except BaseException:
+        connection.close()
+        raise
+
+
+class Database:
+    """The engine of one process. Connections are made on first use, so it may be built before a fork."""
+
+    def __init__(self, settings: Settings) -> None:
+        psycopg2.extensions.set_wait_callback(_wait)
+        self.engine: Engine = create_engine(
+            # The driver is named: since SQLAlchemy 2.1 plain "postgresql" means another one.
+            URL.create(
+                "postgresql+psycopg2",
+                username=settings.database_user,
+                password=settings.database_password,
+                database=settings.database_name,
+                query={"host": settings.database_host, "port": str(settings.database_port)},
+            ),
+            connect_args={"application_name": f"hecto {settings.instance_name}"},
+            pool_size=settings.database_pool,
+            # The budget counts pool_size connections an instance and no more.
+            max_overflow=0,
+            pool_timeout=POOL_TIMEOUT,
+            # Last in, first out: an idle instance lets its further connections grow old and be recycled.
+            pool_use_lifo=True,
+            pool_recycle=1800,
+        )
+        self.write_session = sessionmaker(self.engine, expire_on_commit=False)
+        # Reads that are one statement each need no BEGIN and ROLLBACK around them: two round trips less.
+        self.read_session = sessionmaker(self.engine.execution_options(isolation_level="AUTOCOMMIT"))
+
+    def probe(self) -> None:
+        """Ask the database for a sign of life; raises what SQLAlchemy raises."""
+        with self.engine.connect() as connection:
+            connection.exec_driver_sql("SELECT 1")
+
+    def connections_in_use(self) -> int:
+        """How many connections of the pool are in somebody's hands."""
+        pool = self.engine.pool
+        assert isinstance(pool, QueuePool)
+        return pool.checkedout()
+
+    def dispose(self) -> None:
+        """Close every pooled connection."""
+        self.engine.dispose()
+
+
+def containing(value: str) -> str:
+    """The pattern for LIKE that finds the text anywhere, its wildcards made literal."""
+    literal = value.replace("\\", "\\\\").replace("%", r"\%").replace("_", r"\_")
+    return f"%{literal}%"
+
+
+__all__ = ["Base", "Database", "Identified", "Session", "Stamped", "containing"]

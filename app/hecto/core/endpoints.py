@@ -1,0 +1,233 @@
+"""Routes: each declares what it needs, and one pipeline does the same for all of them in the same order.
+
+Credentials, rate, permission, CSRF, input, one unit of work, answer. A view only says what to do with the parsed input.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import orjson
+from flask import Blueprint, Flask, Response, g, make_response, render_template, request
+from pydantic import BaseModel
+from sqlalchemy.orm import Session
+
+from hecto.core import origin, unit_of_work
+from hecto.core.errors import Forbidden, Invalid, Unauthenticated
+from hecto.core.gate import Allowance
+from hecto.core.input import Input, read_form, read_json, read_query
+from hecto.core.permissions import PUBLIC, SIGNED_IN, Actor
+from hecto.core.services import Services, services
+
+T = TypeVar("T")
+JSON_TYPE = "application/json"
+HTML_TYPE = "text/html; charset=utf-8"
+READS = ("GET", "HEAD")
+COOKIE = "__Host-hecto"
+
+
+@dataclass(slots=True)
+class Context:
+    """What a view gets: who asks, for what, and the session of its unit of work."""
+
+    services: Services
+    actor: Actor | None
+    allowance: Allowance | None = None
+    _session: Session | None = None
+    query: Any = None
+    body: Any = None
+    # Only for views that show a form again: what was typed and what is wrong with it.
+    errors: Invalid | None = None
+
+    @property
+    def session(self) -> Session:
+        """The database session: of one transaction for writes, of single statements for reads."""
+        assert self._session is not None, "this view runs without a unit of work: use read() or write()"
+        return self._session
+
+    @property
+    def user(self) -> Actor:
+        """The signed-in user; only for routes that are not public."""
+        assert self.actor is not None, "a public route has no user"
+        return self.actor
+
+    def read(self, work: Callable[[Session], T]) -> T:
+        """Read in a view that declared ``transaction=False``."""
+        return unit_of_work.read(self.services.database, work)
+
+    def write(self, work: Callable[[Session], T]) -> T:
+        """Write as one unit of work in a view that declared ``transaction=False``."""
+        return unit_of_work.run(self.services.database, work)
+
+    def csrf_token(self) -> str:
+        """The token that a form of this browser session must carry; empty without a session."""
+        return self.services.tokens.csrf(self.actor.session_id) if self.actor else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """The declaration of one route; the OpenAPI document is made from these."""
+
+    method: str
+    path: str
+    permission: str
+    view: Callable[..., Any]
+    query: type[Input] | None
+    body: type[Input] | None
+    answers: type[BaseModel] | None
+    status: int
+    transaction: bool
+    show_errors: bool
+    # What metrics and the journal call it: module.view.
+    name: str
+
+
+class Router:
+    """The routes of one part of a module: its ``api`` or its ``pages``."""
+
+    def __init__(self, module: str, part: str) -> None:
+        self.module = module
+        self.blueprint = Blueprint(f"{module}_{part}", f"hecto.modules.{module}", template_folder="templates")
+        self.endpoints: list[Endpoint] = []
+
+    def route(
+        self,
+        method: str,
+        path: str,
+        *,
+        permission: str,
+        query: type[Input] | None = None,
+        body: type[Input] | None = None,
+        answers: type[BaseModel] | None = None,
+        status: int = 200,
+        transaction: bool = True,
+        show_errors: bool = False,
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Declare a view. It gets a Context and the variables of the path.
+
+        ``answers`` and ``status`` describe the answer in OpenAPI. ``transaction=False`` leaves units of work to the view.
+        ``show_errors=True`` calls the view with ``context.errors`` instead of answering a problem, for a form to show.
+        A view may run more than once (see unit_of_work.run), so it keeps effects outside of the database for after
+        the commit.
+        """
+
+        def register(view: Callable[..., Any]) -> Callable[..., Any]:
+            endpoint = Endpoint(
+                method, path, permission, view, query, body, answers, status, transaction, show_errors,
+                f"{self.module}.{view.__name__}",
+            )
+            self.endpoints.append(endpoint)
+            self.blueprint.add_url_rule(path, view.__name__, _pipeline(endpoint), methods=[method])
+            return view
+
+        return register
+
+
+def install(app: Flask, routers: Sequence[Router], found: Services) -> None:
+    """Add the routes to the app; raises LookupError for a permission that no module declares."""
+    for router in routers:
+        for endpoint in router.endpoints:
+            found.registry.check(endpoint.permission, f"{endpoint.method} {endpoint.path}")
+        app.register_blueprint(router.blueprint)
+
+
+def _pipeline(endpoint: Endpoint) -> Callable[..., Response]:
+    """The function that Flask calls for this endpoint."""
+
+    def handle(**path: Any) -> Response:
+        begun = time.perf_counter()
+        shared = services()
+        g.endpoint = endpoint.name
+        g.begun = begun
+        context = _admit(shared, endpoint)
+        _read_input(context, endpoint)
+        return _respond(_run(context, endpoint, path), endpoint.status)
+
+    return handle
+
+
+def _admit(shared: Services, endpoint: Endpoint) -> Context:
+    """Find out who asks and whether they may; raises Unauthenticated, TooManyRequests or Forbidden."""
+    context = Context(shared, None)
+    g.context = context
+    public = endpoint.permission == PUBLIC
+    bearer = _bearer()
+    try:
+        credentials = shared.gate.credentials(bearer, request.cookies.get(cookie_name(shared)))
+        if credentials is not None:
+            context.actor, context.allowance = shared.gate.admit(credentials)
+    except Unauthenticated:
+        # A public page must open with an old cookie, too: it is how one signs in again.
+        if not public:
+            raise
+    if request.method not in READS and bearer is None:
+        origin.check(shared, context.actor)
+    if public:
+        return context
+    if context.actor is None:
+        raise Unauthenticated("Sign in first.")
+    if endpoint.permission != SIGNED_IN and not context.actor.may(endpoint.permission):
+        label = shared.registry.labels[endpoint.permission]
+        raise Forbidden(f"This needs the permission “{label}”. Ask an administrator for a role that has it.")
+    return context
+
+
+def _bearer() -> str | None:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
+def cookie_name(shared: Services) -> str:
+    """The name of the session cookie; browsers take the __Host- prefix by https only."""
+    return COOKIE if shared.settings.secure else COOKIE.removeprefix("__Host-")
+
+
+def _read_input(context: Context, endpoint: Endpoint) -> None:
+    try:
+        if endpoint.query is not None:
+            context.query = read_query(request, endpoint.query)
+        if endpoint.body is not None:
+            as_form = not endpoint.path.startswith("/api/") and request.mimetype != JSON_TYPE
+            context.body = (read_form if as_form else read_json)(request, endpoint.body)
+    except Invalid as error:
+        if not endpoint.show_errors:
+            raise
+        context.errors = error
+
+
+def _run(context: Context, endpoint: Endpoint, path: dict[str, Any]) -> Any:
+    if not endpoint.transaction:
+        return endpoint.view(context, **path)
+
+    def work(session: Session) -> Any:
+        context._session = session
+        return endpoint.view(context, **path)
+
+    return (context.read if request.method in READS else context.write)(work)
+
+
+def _respond(result: Any, status: int) -> Response:
+    """Bytes are finished JSON, text is a page, anything else becomes JSON."""
+    if isinstance(result, Response):
+        return result
+    if isinstance(result, tuple):
+        result, status = result
+    if isinstance(result, str):
+        return Response(result, status, content_type=HTML_TYPE)
+    content = result if isinstance(result, bytes) else orjson.dumps(result)
+    return Response(content, status, content_type=JSON_TYPE)
+
+
+def page(template: str, **values: Any) -> str:
+    """Render a template of a module."""
+    return render_template(template, **values)
+
+
+def see_other(where: str) -> Response:
+    """Send a browser on to another page after a form, so that reloading does not repeat it."""
+    response = make_response("", 303)
+    response.headers["Location"] = where
+    return response

@@ -1,0 +1,215 @@
+"""The gate of every request: who is it, and may they ask this often? One round trip to Redis answers both.
+
+The truth about sign-ins is in PostgreSQL; Redis holds a copy for a minute. Without Redis the gate reads PostgreSQL
+and counts in this process, so that requests go on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import orjson
+import redis
+
+from hecto.core import clock
+from hecto.core.errors import TooManyRequests, Unauthenticated
+from hecto.core.permissions import Actor
+from hecto.core.security import Tokens, digest, same
+from hecto.core.store import Store, StoreUnavailable
+
+WINDOW = 60
+# How long a sign-in may be remembered without looking it up again: the longest that a revocation can go unnoticed
+# if Redis was away at the very moment it should have been told.
+REMEMBER = 60
+# A revoked session stays marked for longer than any reader that saw it valid could take to remember it.
+TOMBSTONE = 2 * REMEMBER
+ACTIVE_USERS = "active-users"
+ACTIVE_SECONDS = 300
+
+_ADMIT = """
+local found = redis.call('HMGET', KEYS[1], 'user', 'record')
+if not found[1] then return {} end
+if found[1] == '' then return {''} end
+local key = 'limit:' .. found[1]
+local count = redis.call('INCR', key)
+local left = tonumber(ARGV[1])
+if count == 1 then redis.call('EXPIRE', key, left) else left = redis.call('TTL', key) end
+redis.call('ZADD', KEYS[2], ARGV[2], found[1])
+return {found[2], count, left}
+"""
+
+# Only where nothing stands: neither a newer copy nor the tombstone of a revoked session is ever overwritten.
+_REMEMBER = """
+if redis.call('EXISTS', KEYS[1]) == 0 then
+    redis.call('HSET', KEYS[1], 'user', ARGV[1], 'record', ARGV[2])
+    redis.call('EXPIRE', KEYS[1], ARGV[3])
+end
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a request brought along: a session id, and for a browser the secret of its cookie."""
+
+    session_id: str
+    secret: str | None
+    user_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRecord:
+    """A sign-in that stands, with all that a request needs to know of its user."""
+
+    session_id: str
+    kind: str
+    secret_digest: str
+    expires_at: float
+    user_id: int
+    name: str
+    email: str
+    permissions: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """How many requests this user may still make, and in how many seconds the count starts anew."""
+
+    limit: int
+    remaining: int
+    reset: int
+
+    def headers(self) -> list[tuple[str, str]]:
+        """draft-ietf-httpapi-ratelimit-headers."""
+        return [
+            ("RateLimit-Policy", f'"user";q={self.limit};w={WINDOW}'),
+            ("RateLimit", f'"user";r={self.remaining};t={self.reset}'),
+        ]
+
+
+class LocalLimiter:
+    """Counts in this process while Redis is away: a fleet of a hundred then allows more, but never without bound."""
+
+    MOST = 10_000
+
+    def __init__(self) -> None:
+        self._counts: dict[str, tuple[int, float]] = {}
+
+    def count(self, key: str, window: int = WINDOW) -> tuple[int, int]:
+        """Count one more use of the key; returns the count and the seconds until it starts anew."""
+        now = time.monotonic()
+        used, ends = self._counts.get(key, (0, 0.0))
+        if ends <= now:
+            used, ends = 0, now + window
+        if len(self._counts) >= self.MOST:
+            self._counts = {key: value for key, value in self._counts.items() if value[1] > now}
+        self._counts[key] = (used + 1, ends)
+        return used + 1, int(ends - now) + 1
+
+    def forget(self, key: str) -> None:
+        """Start the count of the key anew."""
+        self._counts.pop(key, None)
+
+
+class Gate:
+    """Turns credentials into an Actor and keeps each user's rate."""
+
+    def __init__(
+        self, store: Store, tokens: Tokens, load: Callable[[str], SessionRecord | None], per_minute: int
+    ) -> None:
+        self._store = store
+        self._tokens = tokens
+        self._load = load
+        self._per_minute = per_minute
+        self._local = LocalLimiter()
+        self._admit = store.client.register_script(_ADMIT)
+        self._remember = store.client.register_script(_REMEMBER)
+
+    def credentials(self, bearer: str | None, cookie: str | None) -> Credentials | None:
+        """Read credentials out of an access token or a cookie; None when there are none. A token goes first."""
+        if bearer is not None:
+            token = self._tokens.check(bearer)
+            return Credentials(token.session_id, None, token.user_id)
+        if cookie and cookie.count(".") == 1:
+            session_id, secret = cookie.split(".")
+            return Credentials(session_id, secret, None)
+        return None
+
+    def admit(self, credentials: Credentials) -> tuple[Actor, Allowance]:
+        """The Actor behind the credentials, and what is left of its rate.
+
+        Raises Unauthenticated for a session that has ended or does not fit, TooManyRequests with the seconds to wait.
+        """
+        try:
+            record, count, reset = self._from_store(credentials.session_id)
+        except StoreUnavailable:
+            record = self._load(credentials.session_id)
+            count, reset = self._local.count(f"user:{record.user_id}") if record else (0, 0)
+        actor = self._check(record, credentials)
+        allowance = Allowance(self._per_minute, max(0, self._per_minute - count), reset)
+        if count > self._per_minute:
+            raise TooManyRequests(
+                f"You may make {self._per_minute} requests a minute. Try again in {reset} seconds.", reset
+            )
+        return actor, allowance
+
+    def forget(self, session_ids: list[str], *, revoked: bool) -> None:
+        """Make every instance look these sessions up again, or refuse them at once when they were revoked."""
+
+        def mark(client: redis.Redis) -> None:
+            pipeline = client.pipeline(transaction=False)
+            for session_id in session_ids:
+                pipeline.delete(_key(session_id))
+                if revoked:
+                    pipeline.hset(_key(session_id), "user", "")
+                    pipeline.expire(_key(session_id), TOMBSTONE)
+            pipeline.execute()
+
+        self._store.use(mark)
+
+    def active_users(self) -> int:
+        """How many users made a request within the last five minutes, on any instance; raises what redis-py raises."""
+        now = clock.now().timestamp()
+        pipeline = self._store.client.pipeline(transaction=False)
+        pipeline.zremrangebyscore(ACTIVE_USERS, 0, now - ACTIVE_SECONDS)
+        pipeline.zcard(ACTIVE_USERS)
+        return int(pipeline.execute()[1])
+
+    def _from_store(self, session_id: str) -> tuple[SessionRecord | None, int, int]:
+        found = self._store.use(lambda client: self._ask(session_id, client))
+        if not found:
+            record = self._load(session_id)
+            if record is None:
+                return None, 0, 0
+            self._store.use(lambda client: self._keep(record, client))
+            found = self._store.use(lambda client: self._ask(session_id, client))
+        if not found or not found[0]:
+            return None, 0, 0
+        return SessionRecord(**orjson.loads(found[0])), int(found[1]), max(1, int(found[2]))
+
+    def _ask(self, session_id: str, client: redis.Redis) -> list[Any]:
+        keys = [_key(session_id), ACTIVE_USERS]
+        return list(self._admit(keys=keys, args=[WINDOW, int(clock.now().timestamp())], client=client))
+
+    def _keep(self, record: SessionRecord, client: redis.Redis) -> None:
+        args = [record.user_id, orjson.dumps(asdict(record)), REMEMBER]
+        self._remember(keys=[_key(record.session_id)], args=args, client=client)
+
+    def _check(self, record: SessionRecord | None, credentials: Credentials) -> Actor:
+        if record is None or record.expires_at <= clock.now().timestamp():
+            raise Unauthenticated("This sign-in has ended. Sign in again.")
+        if credentials.secret is None:
+            fits = record.kind == "api" and record.user_id == credentials.user_id
+        else:
+            fits = record.kind == "browser" and same(record.secret_digest, digest(credentials.secret))
+        if not fits:
+            raise Unauthenticated("This sign-in has ended. Sign in again.")
+        return Actor(record.user_id, record.name, record.email, frozenset(record.permissions), record.session_id)
+
+
+def _key(session_id: str) -> str:
+    return f"session:{session_id}"
+
+

@@ -1,0 +1,138 @@
+"""This process as one of the fleet: whether it takes traffic, what it has in hand, and how it is told to drain.
+
+Requests are counted and refused here, in front of Flask: a draining instance answers 503 before any work, so that
+nginx may safely give even a POST to the next instance.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable
+from enum import StrEnum
+from typing import Any
+
+import orjson
+from werkzeug.wsgi import ClosingIterator
+
+from hecto.settings import Settings
+
+StartResponse = Callable[..., Any]
+WsgiApp = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
+
+
+class State(StrEnum):
+    """Whether this instance takes new requests."""
+
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+
+
+class Instance:
+    """The state of this process that needs no database and no Redis to tell."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.name = settings.instance_name
+        self.release = settings.release
+        self.control_directory = str(settings.run_directory / "control") + "/"
+        self.state = State.STARTING
+        self.in_flight = 0
+        self.started = time.monotonic()
+        self.count_websockets: Callable[[], int] = lambda: 0
+
+    @property
+    def uptime(self) -> float:
+        """Seconds since this process began to serve."""
+        return round(time.monotonic() - self.started, 3)
+
+    def begin(self) -> None:
+        """Take traffic from now on; called in the worker, after the fork."""
+        self.started = time.monotonic()
+        self.state = State.READY
+
+    def drain(self) -> None:
+        """Refuse new requests, finish those in hand."""
+        self.state = State.DRAINING
+
+    def describe(self) -> dict[str, Any]:
+        """What the fleet tool reads over the control socket."""
+        return {
+            "instance": self.name,
+            "state": self.state,
+            "release": self.release,
+            "uptime": self.uptime,
+            "in_flight": self.in_flight,
+            "websockets": self.count_websockets(),
+            "pid": os.getpid(),
+        }
+
+
+class Gatekeeper:
+    """WSGI middleware that counts requests, refuses them while draining, and answers the control socket."""
+
+    def __init__(self, app: WsgiApp, instance: Instance) -> None:
+        self.app = app
+        self.instance = instance
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        path = environ["PATH_INFO"]
+        if path.startswith("/control/"):
+            return self._control(environ, start_response)
+        if path == "/api/ready":
+            return self._ready(start_response)
+        if self.instance.state is not State.READY:
+            return _answer(start_response, "503 Service Unavailable", {"state": self.instance.state}, "Retry-After", "1")
+        if path.startswith("/socket.io/") and environ.get("HTTP_UPGRADE", "").lower() == "websocket":
+            # An open WebSocket is not work in hand: it is counted apart and closed when the instance leaves.
+            return self.app(environ, start_response)
+        self.instance.in_flight += 1
+        try:
+            return ClosingIterator(self.app(environ, start_response), self._finished)
+        except BaseException:
+            self._finished()
+            raise
+
+    def _finished(self) -> None:
+        self.instance.in_flight -= 1
+
+    def _ready(self, start_response: StartResponse) -> Iterable[bytes]:
+        ready = self.instance.state is State.READY
+        status = "200 OK" if ready else "503 Service Unavailable"
+        body = {"state": self.instance.state, "instance": self.instance.name, "release": self.instance.release}
+        return _answer(start_response, status, body)
+
+    def _control(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        """Answer only on the control socket, whose directory is closed to nginx."""
+        if not local_socket(environ).startswith(self.instance.control_directory):
+            return _answer(start_response, "404 Not Found", {"title": "There is no such thing", "status": 404})
+        action = (environ["REQUEST_METHOD"], environ["PATH_INFO"])
+        if action == ("POST", "/control/drain"):
+            self.instance.drain()
+        elif action == ("POST", "/control/resume"):
+            self.instance.state = State.READY
+        elif action != ("GET", "/control/status"):
+            return _answer(start_response, "404 Not Found", {"title": "There is no such thing", "status": 404})
+        return _answer(start_response, "200 OK", self.instance.describe())
+
+
+def local_socket(environ: dict[str, Any]) -> str:
+    """The address this request came in by: the path of a unix socket, or ``host:port``; empty under a test client."""
+    connection = environ.get("gunicorn.socket")
+    if connection is None:
+        return ""
+    address = connection.getsockname()
+    return address if isinstance(address, str) else f"{address[0]}:{address[1]}"
+
+
+def _answer(start_response: StartResponse, status: str, body: dict[str, Any], *header: str) -> list[bytes]:
+    content = orjson.dumps(body)
+    headers = [
+        ("Content-Type", "application/json"),
+        ("Content-Length", str(len(content))),
+        ("Cache-Control", "no-store"),
+    ]
+    if header:
+        headers.append((header[0], header[1]))
+    start_response(status, headers)
+    return [content]

@@ -1,0 +1,48 @@
+"""Permissions: declared by modules with a label for people, granted through roles, required by routes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+# Granted to administrators instead of a list, so that a permission that a later release adds is theirs at once.
+EVERYTHING = "*"
+
+# What a route says that needs no permission of its own. They are markers, never stored in a role.
+PUBLIC = "public"
+SIGNED_IN = "signed-in"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who acts: the user behind a request or a socket, and the sign-in it came by."""
+
+    id: int
+    name: str
+    email: str
+    permissions: frozenset[str]
+    session_id: str
+
+    def may(self, permission: str) -> bool:
+        """Whether one of this user's roles grants the permission."""
+        return permission in self.permissions or EVERYTHING in self.permissions
+
+
+class Registry:
+    """Every permission of the installed modules."""
+
+    def __init__(self) -> None:
+        self.labels: dict[str, str] = {}
+
+    def declare(self, permissions: dict[str, str]) -> None:
+        """Make permissions known, each with its label."""
+        self.labels.update(permissions)
+
+    def check(self, permission: str, where: str) -> None:
+        """Refuse a route that declares no known permission: what is not declared is denied at start, not at run time."""
+        if permission not in (PUBLIC, SIGNED_IN) and permission not in self.labels:
+            raise LookupError(f"{where} requires the permission {permission!r}, which no module declares")
+
+    def unknown(self, permissions: Iterable[str]) -> set[str]:
+        """Those of the permissions that no module declares."""
+        return {permission for permission in permissions if permission not in self.labels and permission != EVERYTHING}

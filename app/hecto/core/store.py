@@ -1,0 +1,68 @@
+"""Redis, as something that may be away: every use is bounded in time and says when there was no answer."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from hecto.settings import Settings
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+# A local Redis answers in well under a millisecond; what takes longer is away, and waiting for it costs each request.
+TIMEOUT = 0.5
+# After a failure Redis is left alone for this long, so that an outage costs one timeout a second, not one a request.
+PAUSE = 1.0
+
+
+class StoreUnavailable(Exception):
+    """Redis gave no answer: go on without it."""
+
+
+def connection_options(settings: Settings) -> dict[str, Any]:
+    """Keyword arguments for a redis-py connection to this site's Redis."""
+    options: dict[str, Any] = {
+        "username": settings.redis_user,
+        "password": settings.redis_password,
+        "socket_timeout": TIMEOUT,
+        "socket_connect_timeout": TIMEOUT,
+    }
+    if settings.redis_socket:
+        return {**options, "unix_socket_path": settings.redis_socket}
+    return {**options, "host": settings.redis_host, "port": settings.redis_port}
+
+
+class Store:
+    """The Redis client of one process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.client = redis.Redis(
+            **connection_options(settings),
+            # One repeat at once: the pooled connection may be from before a restart of Redis.
+            retry=Retry(NoBackoff(), 1),
+            max_connections=64,
+        )
+        self._away_until = 0.0
+
+    def use(self, work: Callable[[redis.Redis], T]) -> T:
+        """Run ``work`` with the client; raises StoreUnavailable when Redis does not answer or was just away."""
+        if time.monotonic() < self._away_until:
+            raise StoreUnavailable
+        try:
+            return work(self.client)
+        except (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError, redis.ReadOnlyError) as error:
+            self._away_until = time.monotonic() + PAUSE
+            log.warning("Redis does not answer, going on without it for %.0f s: %s", PAUSE, error)
+            raise StoreUnavailable from error
+
+    def probe(self) -> None:
+        """Ask Redis for a sign of life, past the pause; raises what redis-py raises."""
+        self.client.ping()
+        self._away_until = 0.0

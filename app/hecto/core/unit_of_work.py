@@ -1,0 +1,130 @@
+"""One commit a request: the whole unit runs again when the database asks for it, side effects leave after it."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+from typing import TypeVar
+
+import gevent
+from sqlalchemy.exc import DBAPIError, TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session
+
+from hecto.core.db import Database
+from hecto.core.errors import DomainError, Unavailable
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 3
+# Doubled after each attempt and spread from half to one and a half, so that two rivals do not meet again.
+FIRST_PAUSE = 0.05
+
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+SERIALIZATION_FAILURE = "40001"
+DEADLOCK_DETECTED = "40P01"
+# What the server says when it stops or starts; the connection is gone or will be.
+SERVER_GOES_AWAY = ("57P01", "57P02", "57P03")
+
+AFTER_COMMIT = "after_commit"
+
+
+class OutcomeUnknown(Unavailable):
+    """The connection broke during COMMIT: nobody knows whether the change stands."""
+
+    title = "It is not known whether the change was saved"
+
+
+def after_commit(session: Session, effect: Callable[[], None]) -> None:
+    """Have an effect outside of the database (an event, the cache) happen once the unit has been committed.
+
+    It never happens when the unit fails, and happens once when the unit takes several attempts.
+    """
+    session.info.setdefault(AFTER_COMMIT, []).append(effect)
+
+
+def run(database: Database, work: Callable[[Session], T]) -> T:
+    """Run ``work`` in one transaction, commit, then let its effects out.
+
+    A lost connection, a serialization failure or a deadlock runs the whole of it again, at most three attempts;
+    services therefore only flush, and keep effects for after_commit. A connection lost in the COMMIT itself is not
+    tried again, since the work may already stand. Raises Unavailable when the database does not answer.
+    """
+    return _repeat(lambda: _write(database, work))
+
+
+def read(database: Database, work: Callable[[Session], T]) -> T:
+    """Run reads, again on a fresh connection when one was lost; raises Unavailable when the database is away."""
+
+    def attempt() -> T:
+        with database.read_session() as session:
+            return work(session)
+
+    return _repeat(attempt)
+
+
+def _repeat(attempt: Callable[[], T]) -> T:
+    for number in range(1, ATTEMPTS + 1):
+        try:
+            return attempt()
+        except DBAPIError as error:
+            if not may_retry(error):
+                raise
+            if number == ATTEMPTS:
+                raise unavailable() from error
+            log.warning("attempt %d of %d failed and is repeated: %s", number, ATTEMPTS, str(error.orig).strip())
+        except PoolTimeout as error:
+            raise busy() from error
+        gevent.sleep(FIRST_PAUSE * 2 ** (number - 1) * random.uniform(0.5, 1.5))
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _write(database: Database, work: Callable[[Session], T]) -> T:
+    with database.write_session() as session:
+        result = work(session)
+        session.flush()
+        try:
+            session.commit()
+        except DBAPIError as error:
+            if connection_lost(error):
+                raise OutcomeUnknown(
+                    "The connection to the database broke while the change was being saved. Look whether it is there "
+                    "before you repeat it."
+                ) from error
+            raise
+        for effect in session.info.pop(AFTER_COMMIT, ()):
+            _let_out(effect)
+    return result
+
+
+def _let_out(effect: Callable[[], None]) -> None:
+    """Run one effect. The change stands by now: a failing effect is logged, not reported as a failed request."""
+    try:
+        effect()
+    except Exception:
+        log.exception("an effect of a committed change failed")
+
+
+def connection_lost(error: DBAPIError) -> bool:
+    """Whether the connection is gone, so that nothing of its transaction is left in the server."""
+    return bool(error.connection_invalidated) or getattr(error.orig, "pgcode", None) in SERVER_GOES_AWAY
+
+
+def may_retry(error: DBAPIError) -> bool:
+    """Whether the same work can succeed when it is done again from the start."""
+    code = getattr(error.orig, "pgcode", None)
+    if code in (SERIALIZATION_FAILURE, DEADLOCK_DETECTED) or connection_lost(error):
+        return True
+    # No code at all: the connection could not be made, the server never answered.
+    return code is None and type(error.orig).__name__ == "OperationalError"
+
+
+def unavailable() -> DomainError:
+    """What a caller is told when the database is away."""
+    return Unavailable(f"The database did not answer {ATTEMPTS} times. Nothing was changed. Try again in a moment.")
+
+
+def busy() -> DomainError:
+    """What a caller is told when every database connection of this instance is in use."""
+    return Unavailable("This instance is busy: no database connection became free in time. Try again in a moment.")

@@ -1,0 +1,161 @@
+"""Settings: read once at start from the environment and the credentials directory, typed, refused when wrong."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import orjson
+
+
+T = TypeVar("T")
+
+
+class SettingsError(Exception):
+    """Everything that is wrong with the settings, one line each, with what to do."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        lines = "\n".join(f"  - {problem}" for problem in problems)
+        super().__init__(f"Hecto cannot start, its settings are wrong:\n{lines}")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What one process needs to know of its surroundings. Times are in seconds."""
+
+    instance: int
+    database_host: str
+    database_port: int
+    database_name: str
+    database_user: str
+    database_password: str
+    database_pool: int
+    redis_socket: str
+    redis_host: str
+    redis_port: int
+    redis_user: str
+    redis_password: str
+    secret_key: str
+    public_url: str
+    cors_origins: tuple[str, ...]
+    run_directory: Path
+    release: str
+    admin_email: str
+    admin_password: str
+    requests_per_minute: int
+
+    @property
+    def instance_name(self) -> str:
+        """The name this process gives itself: ``instance-N``."""
+        return f"instance-{self.instance}"
+
+    @property
+    def secure(self) -> bool:
+        """Whether browsers reach the site by https; cookies and HSTS follow it."""
+        return self.public_url.startswith("https://")
+
+
+def load(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings from ``HECTO_*`` variables and from files in ``$CREDENTIALS_DIRECTORY``.
+
+    Secrets never come from the environment, where every child process and crash report could read them.
+    Raises SettingsError that names every wrong value at once.
+    """
+    reader = _Reader(os.environ if environ is None else environ)
+    settings = Settings(
+        instance=reader.number("HECTO_INSTANCE", "0", 0, 999),
+        database_host=reader.text("HECTO_DATABASE_HOST", "/run/postgresql"),
+        database_port=reader.number("HECTO_DATABASE_PORT", "5432", 1, 65535),
+        database_name=reader.text("HECTO_DATABASE_NAME", "hecto"),
+        database_user=reader.text("HECTO_DATABASE_USER", "hecto_app"),
+        database_password=reader.secret("database-password"),
+        database_pool=reader.number("HECTO_DATABASE_POOL", "4", 1, 100),
+        redis_socket=reader.text("HECTO_REDIS_SOCKET", "", allow_empty=True),
+        redis_host=reader.text("HECTO_REDIS_HOST", "127.0.0.1"),
+        redis_port=reader.number("HECTO_REDIS_PORT", "6379", 1, 65535),
+        redis_user=reader.text("HECTO_REDIS_USER", "hecto"),
+        redis_password=reader.secret("redis-password"),
+        secret_key=reader.secret("secret-key", shortest=32),
+        public_url=reader.parsed("HECTO_PUBLIC_URL", "https://127.0.0.1:8443", _origin),
+        cors_origins=reader.parsed("HECTO_CORS_ORIGINS", "", _origins),
+        run_directory=Path(reader.text("HECTO_RUN_DIRECTORY", "/run/hecto")),
+        release=_release(),
+        admin_email=reader.text("HECTO_ADMIN_EMAIL", "admin@localhost"),
+        admin_password=reader.secret("admin-password", required=False),
+        requests_per_minute=reader.number("HECTO_REQUESTS_PER_MINUTE", "1200", 1, 10_000_000),
+    )
+    if reader.problems:
+        raise SettingsError(reader.problems)
+    return settings
+
+
+class _Reader:
+    """Reads one value after another and collects what is wrong with them."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.environ = environ
+        self.problems: list[str] = []
+
+    def text(self, name: str, default: str, *, allow_empty: bool = False) -> str:
+        value = self.environ.get(name, default).strip()
+        if not value and not allow_empty:
+            self.problems.append(f"{name} is empty: give it a value, or remove it to get the default {default!r}")
+        return value
+
+    def number(self, name: str, default: str, low: int, high: int) -> int:
+        value = self.environ.get(name, default).strip()
+        if not (value.isascii() and value.isdigit()) or not low <= int(value) <= high:
+            self.problems.append(f"{name} is {value!r}: it must be a whole number from {low} to {high}")
+            return low
+        return int(value)
+
+    def parsed(self, name: str, default: str, parse: Callable[[str], T]) -> T:
+        value = self.environ.get(name, default).strip()
+        try:
+            return parse(value)
+        except ValueError as error:
+            self.problems.append(f"{name} is {value!r}: {error}")
+            return parse(default)
+
+    def secret(self, name: str, *, required: bool = True, shortest: int = 1) -> str:
+        directory = self.environ.get("CREDENTIALS_DIRECTORY", "")
+        path = Path(directory) / name
+        try:
+            value = path.read_text(encoding="utf-8").strip() if directory else ""
+        except FileNotFoundError:
+            value = ""
+        except OSError as error:
+            self.problems.append(f"the secret {name} cannot be read from {path}: {error.strerror}")
+            return ""
+        if required and len(value) < shortest:
+            self.problems.append(
+                f"the secret {name} is {'too short' if value else 'missing'}: put at least {shortest} characters into "
+                f"the file {name} of the directory that CREDENTIALS_DIRECTORY names (now {directory or 'unset'})"
+            )
+        return value
+
+
+def _origin(value: str) -> str:
+    """An origin such as https://erp.example.com:8443, without path; raises ValueError."""
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
+        raise ValueError("it must be an origin such as https://erp.example.com, without a path")
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _origins(value: str) -> tuple[str, ...]:
+    return tuple(_origin(part.strip()) for part in value.split(",") if part.strip())
+
+
+def _release() -> str:
+    """The id of the release this interpreter belongs to; ``development`` when it runs from a checkout."""
+    path = Path(sys.prefix) / "release.json"
+    if not path.exists():
+        return "development"
+    return str(orjson.loads(path.read_bytes())["id"])
