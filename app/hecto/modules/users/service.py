@@ -1,0 +1,127 @@
+"""Accounts: creating users, granting roles, changing passwords."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, selectinload
+
+from hecto.core import activity
+from hecto.core.errors import Conflict, FieldError, Forbidden, Invalid, NotFound
+from hecto.core.permissions import EVERYTHING, Actor, Registry
+from hecto.core.security import hash_password
+from hecto.modules.users.models import Role, User
+
+ADMINISTRATOR = "administrator"
+MEMBER = "member"
+# NIST SP 800-63B, 3.1.1.2: length is what counts, so no rules about kinds of characters.
+SHORTEST_PASSWORD = 10
+LONGEST_PASSWORD = 200
+
+
+def find_by_email(session: Session, email: str) -> User | None:
+    """The user with this e-mail address, in whatever case it is written."""
+    return session.scalar(select(User).where(func.lower(User.email) == email.strip().lower()))
+
+
+def get(session: Session, user_id: int) -> User:
+    """The user with its roles; raises NotFound."""
+    user = session.scalar(select(User).where(User.id == user_id).options(selectinload(User.roles)))
+    if user is None:
+        raise NotFound(f"There is no user {user_id}.")
+    return user
+
+
+def create(
+    session: Session, actor: Actor, *, email: str, name: str, password_hash: str, roles: Sequence[str] = (MEMBER,)
+) -> User:
+    """Create a user; raises Invalid when the address is taken or a role does not exist."""
+    if find_by_email(session, email) is not None:
+        raise Invalid([FieldError("/email", "There already is a user with this e-mail address.")])
+    user = User(email=email.strip(), name=name.strip(), password_hash=password_hash)
+    user.roles = _roles(session, actor, roles)
+    session.add(user)
+    session.flush()
+    activity.record(session, actor, "user", user.id, "created", {"roles": sorted(roles)})
+    return user
+
+
+def change(
+    session: Session,
+    actor: Actor,
+    user_id: int,
+    version: int,
+    *,
+    name: str | None = None,
+    active: bool | None = None,
+    roles: Sequence[str] | None = None,
+) -> User:
+    """Change a user; raises Conflict when the version is not the current one, Forbidden for locking oneself out."""
+    user = get(session, user_id)
+    if user.version != version:
+        raise Conflict("This user was changed by somebody else.", version=user.version)
+    changes: dict[str, object] = {}
+    if name is not None and name != user.name:
+        changes["name"], user.name = [user.name, name], name
+    if active is not None and active != user.active:
+        if user.id == actor.id:
+            raise Forbidden("You cannot make your own account inactive. Ask another administrator.")
+        changes["active"], user.active = [user.active, active], active
+    if roles is not None and sorted(roles) != sorted(role.name for role in user.roles):
+        if user.id == actor.id:
+            raise Forbidden("You cannot change your own roles. Ask another administrator.")
+        changes["roles"] = [sorted(role.name for role in user.roles), sorted(roles)]
+        user.roles = _roles(session, actor, roles)
+        user.updated_at = func.now()
+    if changes:
+        session.flush()
+        activity.record(session, actor, "user", user.id, "changed", changes)
+    return user
+
+
+def set_password(session: Session, actor: Actor, user: User, password: str) -> None:
+    """Give the user another password; raises Invalid when it is too short."""
+    check_password(password)
+    user.password_hash = hash_password(password)
+    session.flush()
+    activity.record(session, actor, "user", user.id, "password changed")
+
+
+def check_password(password: str) -> None:
+    """Raises Invalid for a password that is too short or absurdly long."""
+    if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
+        detail = f"Choose a password of {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters."
+        raise Invalid([FieldError("/password", detail)])
+
+
+def ensure_role(session: Session, name: str, label: str, permissions: Sequence[str]) -> bool:
+    """Make the built-in role be as this release has it; returns whether anything changed."""
+    role = session.scalar(select(Role).where(Role.name == name))
+    if role is None:
+        session.add(Role(name=name, label=label, permissions=sorted(permissions)))
+        session.flush()
+        return True
+    if role.label == label and role.permissions == sorted(permissions):
+        return False
+    role.label, role.permissions = label, sorted(permissions)
+    session.flush()
+    return True
+
+
+def built_in_roles(registry: Registry) -> dict[str, tuple[str, list[str]]]:
+    """The roles that every site has: name -> (label, permissions)."""
+    everyday = [permission for permission in registry.labels if not permission.endswith(".manage")]
+    return {ADMINISTRATOR: ("Administrator", [EVERYTHING]), MEMBER: ("Member", everyday)}
+
+
+def _roles(session: Session, actor: Actor, names: Sequence[str]) -> list[Role]:
+    found = list(session.scalars(select(Role).where(Role.name.in_(names))))
+    missing = sorted(set(names) - {role.name for role in found})
+    if missing:
+        raise Invalid([FieldError("/roles", f"There is no role {', '.join(missing)}.")])
+    for role in found:
+        # Nobody can grant more than they have, or whoever manages users could make themselves administrator.
+        if not all(actor.may(permission) for permission in role.permissions):
+            raise Forbidden(f"You cannot grant the role “{role.label}”: it permits more than you may do yourself.")
+    return found

@@ -1,0 +1,186 @@
+"""Signing in and out: browser sessions with a cookie, API sessions with access and rotating refresh tokens."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
+
+from hecto.core import clock, live, unit_of_work
+from hecto.core.errors import Unauthenticated
+from hecto.core.permissions import Actor
+from hecto.core.security import ACCESS_TOKEN_LIFE, digest, random_secret, same, verify_password
+from hecto.core.services import Services
+from hecto.core.store import StoreUnavailable
+from hecto.modules.users import service
+from hecto.modules.users.models import User, UserSession
+
+log = logging.getLogger(__name__)
+
+BROWSER = "browser"
+API = "api"
+LIFE = {BROWSER: timedelta(days=14), API: timedelta(days=30)}
+
+# A client whose answer got lost repeats the refresh with the token it still has. Within this time that is honest;
+# later it means that somebody else holds a copy (RFC 9700, 4.14.2).
+REFRESH_GRACE = timedelta(seconds=30)
+
+# Seconds in which the attempts below are counted.
+THROTTLE_WINDOW = 900
+# By account, until a right password, against guessing; by address against trying one password on many accounts. A whole
+# office may sit behind one address, so that one counts successes, too, and is generous.
+ATTEMPTS_PER_ACCOUNT = 10
+ATTEMPTS_PER_ADDRESS = 300
+
+WRONG = "The e-mail address or the password is wrong."
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """A fresh sign-in: its id, its one-time visible secret, and who it is."""
+
+    session_id: str
+    secret: str
+    user: User
+
+    @property
+    def cookie(self) -> str:
+        """The value of the browser's cookie, and of a refresh token: the id and the secret."""
+        return f"{self.session_id}.{self.secret}"
+
+
+def sign_in(shared: Services, kind: str, email: str, password: str, address: str, user_agent: str) -> SignIn:
+    """Sign somebody in; raises Unauthenticated with one message for every reason, or TooManyRequests.
+
+    The password is checked outside of any transaction: it takes a core for 50 ms, and connections are few.
+    """
+    account, sender = f"login:account:{digest(email.strip().lower())}", f"login:address:{address}"
+    shared.sign_in_throttle.take(account, ATTEMPTS_PER_ACCOUNT, "attempts to sign in to this account")
+    shared.sign_in_throttle.take(sender, ATTEMPTS_PER_ADDRESS, "attempts to sign in from your address")
+    user = unit_of_work.read(shared.database, lambda session: service.find_by_email(session, email))
+    right = verify_password(user.password_hash if user else None, password)
+    if user is None or not right or not user.active:
+        raise Unauthenticated(WRONG)
+    shared.sign_in_throttle.clear(account)
+    return unit_of_work.run(shared.database, lambda session: _open(session, user, kind, address, user_agent))
+
+
+def _open(session: Session, user: User, kind: str, address: str, user_agent: str) -> SignIn:
+    now = clock.now()
+    secret = random_secret()
+    session_id = random_secret()[:22]
+    session.add(
+        UserSession(
+            id=session_id,
+            user_id=user.id,
+            kind=kind,
+            secret_digest=digest(secret),
+            expires_at=now + LIFE[kind],
+            address=address,
+            user_agent=user_agent[:200],
+        )
+    )
+    # Kept for a while after its end, to recognise a stolen refresh token; a few are removed at each sign-in.
+    session.execute(
+        delete(UserSession).where(
+            UserSession.id.in_(
+                select(UserSession.id)
+                .where(UserSession.expires_at < now - timedelta(days=7))
+                .limit(20)
+                .with_for_update(skip_locked=True)
+            )
+        )
+    )
+    return SignIn(session_id, secret, user)
+
+
+def refresh(shared: Services, session: Session, token: str) -> tuple[SignIn, str]:
+    """Exchange a refresh token for the next one and an access token.
+
+    A token that was exchanged before means that it was copied: the whole sign-in ends. Raises Unauthenticated.
+    """
+    session_id, _, secret = token.partition(".")
+    found = session.scalar(select(UserSession).where(UserSession.id == session_id).with_for_update())
+    now = clock.now()
+    if found is None or found.kind != API or found.revoked_at is not None or found.expires_at <= now:
+        raise Unauthenticated("The refresh token has ended. Sign in again.")
+    fits = same(found.secret_digest, digest(secret))
+    late_repeat = same(found.previous_digest, digest(secret)) and now - found.rotated_at <= REFRESH_GRACE
+    if not fits and not late_repeat:
+        raise StolenToken(session_id)
+    user = service.get(session, found.user_id)
+    if not user.active:
+        raise Unauthenticated("This account is not active.")
+    fresh = random_secret()
+    found.previous_digest, found.secret_digest, found.rotated_at = found.secret_digest, digest(fresh), now
+    return SignIn(session_id, fresh, user), shared.tokens.issue(user.id, session_id)
+
+
+class StolenToken(Unauthenticated):
+    """A refresh token came a second time, or was made up for a session that exists."""
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__("This refresh token was used before, so somebody else may have it. Sign in again.")
+        self.session_id = session_id
+
+
+def sign_out(shared: Services, session: Session, session_ids: list[str]) -> None:
+    """End sign-ins, on every instance at once."""
+    session.execute(
+        update(UserSession)
+        .where(UserSession.id.in_(session_ids), UserSession.revoked_at.is_(None))
+        .values(revoked_at=clock.now())
+    )
+    unit_of_work.after_commit(session, lambda: _forget(shared, session_ids, revoked=True))
+    for session_id in session_ids:
+        shared.live.after_commit(session, live.session_room(session_id), "session.ended", {})
+
+
+def sign_out_everywhere(shared: Services, session: Session, user_id: int) -> None:
+    """End every sign-in of a user."""
+    sign_out(shared, session, open_sessions(session, user_id))
+
+
+def look_up_again(shared: Services, session: Session, user_id: int) -> None:
+    """Have changed roles or names of a user take effect in the sign-ins that are open."""
+    session_ids = open_sessions(session, user_id)
+    unit_of_work.after_commit(session, lambda: _forget(shared, session_ids, revoked=False))
+
+
+def open_sessions(session: Session, user_id: int) -> list[str]:
+    """The ids of a user's sign-ins that stand."""
+    return list(
+        session.scalars(
+            select(UserSession.id).where(
+                UserSession.user_id == user_id, UserSession.revoked_at.is_(None), UserSession.expires_at > clock.now()
+            )
+        )
+    )
+
+
+def api_answer(shared: Services, found: SignIn, access_token: str | None = None) -> dict[str, object]:
+    """What the API gives for a sign-in or a refresh."""
+    return {
+        "access_token": access_token or shared.tokens.issue(found.user.id, found.session_id),
+        "refresh_token": found.cookie,
+        "token_type": "Bearer",
+        "expires_in": int(ACCESS_TOKEN_LIFE.total_seconds()),
+        "user": {"id": found.user.id, "name": found.user.name, "email": found.user.email},
+    }
+
+
+def _forget(shared: Services, session_ids: list[str], *, revoked: bool) -> None:
+    if not session_ids:
+        return
+    try:
+        shared.gate.forget(session_ids, revoked=revoked)
+    except StoreUnavailable:
+        log.warning("Redis is away: %d sign-ins are looked up again within a minute", len(session_ids))
+
+
+def acting_as_nobody() -> Actor:
+    """The actor of what the system itself does, with every permission."""
+    return Actor(0, "Hecto", "", frozenset({"*"}), "")
