@@ -1,0 +1,141 @@
+"""Reads of tasks. Lists leave PostgreSQL as finished JSON: no row is ever an object here."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import orjson
+from pydantic import Field
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from hecto.core.db import containing
+from hecto.core.errors import NotFound
+from hecto.core.input import LARGEST_ID, Input
+
+_COLUMNS = """
+    t.id, t.title, t.status, t.priority, t.due_date, t.version, t.created_at, t.updated_at, t.closed_at,
+    CASE WHEN a.id IS NOT NULL THEN json_build_object('id', a.id, 'name', a.name) END AS assignee
+"""
+
+# The filters are put together from these, so that PostgreSQL plans only what is asked for.
+_FILTERS = {
+    "status": "t.status = :status",
+    "assignee": "t.assignee_id = :assignee",
+    "q": "t.title ILIKE :q",
+    "after": "t.id < :after",
+}
+
+_TASK = text(f"""
+    SELECT row_to_json(page)::text
+      FROM (SELECT {_COLUMNS}, t.description, json_build_object('id', c.id, 'name', c.name) AS creator
+              FROM task t
+              JOIN app_user c ON c.id = t.creator_id
+              LEFT JOIN app_user a ON a.id = t.assignee_id
+             WHERE t.id = :id) AS page
+""")
+
+_ACTIVITY = text("""
+    SELECT coalesce(json_agg(row_to_json(page)), '[]')::text
+      FROM (SELECT y.id, y.verb, y.data, y.created_at,
+                   CASE WHEN u.id IS NOT NULL THEN json_build_object('id', u.id, 'name', u.name) END AS actor
+              FROM activity y
+              LEFT JOIN app_user u ON u.id = y.actor_id
+             WHERE y.subject_type = 'task' AND y.subject_id = :id
+               AND (CAST(:after AS bigint) IS NULL OR y.id < :after)
+             ORDER BY y.id DESC
+             LIMIT :limit) AS page
+""")
+
+_COUNTS = text("SELECT status, count(*) AS number FROM task GROUP BY status")
+
+_LATEST = text("""
+    SELECT coalesce(json_agg(row_to_json(page)), '[]')::text
+      FROM (SELECT y.id, y.verb, y.data, y.created_at, y.subject_id AS task_id, t.title,
+                   json_build_object('id', u.id, 'name', u.name) AS actor
+              FROM activity y
+              JOIN task t ON t.id = y.subject_id
+              JOIN app_user u ON u.id = y.actor_id
+             WHERE y.subject_type = 'task'
+             ORDER BY y.id DESC
+             LIMIT :limit) AS page
+""")
+
+
+class TaskQuery(Input):
+    """Filters of the list of tasks; ``after`` is the ``next`` of the page before."""
+
+    status: Literal["open", "doing", "done"] | None = None
+    assignee: int | None = Field(default=None, ge=1, le=LARGEST_ID)
+    q: str | None = Field(default=None, max_length=200)
+    limit: int = Field(default=50, ge=1, le=200)
+    after: int | None = Field(default=None, ge=1, le=LARGEST_ID)
+
+
+class ActivityQuery(Input):
+    """Which part of a task's history."""
+
+    limit: int = Field(default=100, ge=1, le=500)
+    after: int | None = Field(default=None, ge=1, le=LARGEST_ID)
+
+
+def tasks_json(session: Session, query: TaskQuery) -> bytes:
+    """``{"items": [...], "next": id or null}``, newest first. ``next`` is null on the last page."""
+    values: dict[str, Any] = query.model_dump(exclude_none=True)
+    if "q" in values:
+        values["q"] = containing(values["q"])
+    conditions = [condition for name, condition in _FILTERS.items() if name in values]
+    where = "WHERE " + " AND ".join(conditions) if conditions else ""
+    # One row more than asked for tells whether there is a next page.
+    statement = text(f"""
+        WITH page AS (
+            SELECT {_COLUMNS}
+              FROM task t LEFT JOIN app_user a ON a.id = t.assignee_id
+              {where}
+             ORDER BY t.id DESC LIMIT :limit + 1
+        ), shown AS (SELECT * FROM page ORDER BY id DESC LIMIT :limit)
+        SELECT json_build_object(
+            'items', coalesce((SELECT json_agg(row_to_json(shown) ORDER BY id DESC) FROM shown), '[]'),
+            'next', CASE WHEN (SELECT count(*) FROM page) > :limit THEN (SELECT min(id) FROM shown) END)::text
+    """)
+    return str(session.scalar(statement, values)).encode()
+
+
+def task_json(session: Session, task_id: int) -> bytes:
+    """One task with its description; raises NotFound."""
+    found = session.scalar(_TASK, {"id": task_id})
+    if found is None:
+        raise NotFound(f"There is no task {task_id}.")
+    return str(found).encode()
+
+
+def activity_json(session: Session, task_id: int, query: ActivityQuery) -> bytes:
+    """``{"items": [...]}``: the history of a task, newest first; raises NotFound."""
+    if session.scalar(text("SELECT id FROM task WHERE id = :id"), {"id": task_id}) is None:
+        raise NotFound(f"There is no task {task_id}.")
+    values = {"id": task_id, "limit": query.limit, "after": query.after}
+    return b'{"items":' + str(session.scalar(_ACTIVITY, values)).encode() + b"}"
+
+
+def task(session: Session, task_id: int) -> dict[str, Any]:
+    """One task for a page, see task_json."""
+    found: dict[str, Any] = orjson.loads(task_json(session, task_id))
+    return found
+
+
+def activity(session: Session, task_id: int, limit: int = 100) -> list[dict[str, Any]]:
+    """The history of a task for a page, newest first."""
+    found: dict[str, list[dict[str, Any]]] = orjson.loads(activity_json(session, task_id, ActivityQuery(limit=limit)))
+    return found["items"]
+
+
+def counts(session: Session) -> dict[str, int]:
+    """How many tasks there are by status."""
+    found = {row.status: row.number for row in session.execute(_COUNTS)}
+    return {status: found.get(status, 0) for status in ("open", "doing", "done")}
+
+
+def latest_activity(session: Session, limit: int = 15) -> list[dict[str, Any]]:
+    """What happened last on any task, newest first."""
+    found: list[dict[str, Any]] = orjson.loads(str(session.scalar(_LATEST, {"limit": limit})))
+    return found
