@@ -1,0 +1,61 @@
+"""Events between instances, through Redis: the client manager of the Socket.IO server.
+
+The one that python-socketio brings doubles its pause up to a minute after Redis was away, gives no sign whether it
+listens, and waits without bound when it publishes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+import redis
+from socketio.pubsub_manager import PubSubManager
+
+from hecto.core.store import Store, StoreUnavailable, connection_options
+from hecto.settings import Settings
+
+CHANNEL = "hecto:events"
+# Between attempts to hear Redis again: short enough that a restart of Redis costs a browser no more than this.
+PAUSE = 0.5
+
+
+class Bus(PubSubManager):  # type: ignore[misc]
+    """Publishes through the store, which bounds every wait, and listens on a connection of its own."""
+
+    name = "hecto"
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        super().__init__(channel=CHANNEL)
+        self.listening = False
+        self._store = store
+        # No timeout for reads: silence is normal here. Health checks notice a connection that died silently.
+        options = {**connection_options(settings), "socket_timeout": None, "socket_keepalive": True}
+        if settings.redis_socket:
+            options.pop("socket_keepalive")
+        self._listener = redis.Redis(**options)
+
+    def _publish(self, data: dict[str, Any]) -> None:
+        message = orjson.dumps(data, default=str)
+        try:
+            self._store.use(lambda client: client.publish(CHANNEL, message))
+        except StoreUnavailable:
+            # Those on this instance have it; pages of others load anew when their socket says so or the user acts.
+            self._get_logger().warning("Redis is away: an event reached this instance only")
+
+    def _listen(self) -> Iterator[bytes]:
+        while True:
+            try:
+                with self._listener.pubsub(ignore_subscribe_messages=False) as subscription:
+                    subscription.subscribe(CHANNEL)
+                    for message in subscription.listen():
+                        self.listening = True
+                        if message["type"] == "message":
+                            yield message["data"]
+            except redis.RedisError as error:
+                self._get_logger().warning("cannot hear the other instances, trying again: %s", error)
+            finally:
+                self.listening = False
+            time.sleep(PAUSE)

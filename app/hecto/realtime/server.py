@@ -1,0 +1,84 @@
+"""The Socket.IO server: who may connect, which rooms they are in, and how events get out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Flask, request
+from flask_socketio import ConnectionRefusedError, SocketIO, join_room
+
+from hecto.core.endpoints import cookie_name
+from hecto.core.errors import DomainError
+from hecto.core.live import list_room, session_room, user_room
+from hecto.core.permissions import Actor
+from hecto.core.services import Services
+from hecto.realtime.bus import Bus
+
+# What one client may send in one message, in bytes: ours only send small notes, files go by HTTP.
+LARGEST_MESSAGE = 100_000
+
+# The list rooms and the permission each needs.
+LISTS = {"tasks": "tasks.read"}
+
+
+class Realtime:
+    """The Socket.IO server of one process."""
+
+    def __init__(self, app: Flask, services: Services) -> None:
+        self._services = services
+        self.bus = Bus(services.settings, services.store)
+        self.socketio = SocketIO(
+            app,
+            async_mode="gevent",
+            client_manager=self.bus,
+            cors_allowed_origins=[services.settings.public_url, *services.settings.cors_origins],
+            manage_session=False,
+            max_http_buffer_size=LARGEST_MESSAGE,
+            # A dead connection is noticed after 45 s at the latest; nginx keeps idle ones for an hour.
+            ping_interval=25,
+            ping_timeout=20,
+        )
+        self.socketio.on_event("connect", self._connect)
+        services.live.send = self._send
+        services.socketio_healthy = lambda: self.bus.listening
+        services.instance.count_websockets = self._count
+
+    def start(self) -> None:
+        """Begin to hear the other instances; called in the worker, since a thread does not survive a fork."""
+        server = self.socketio.server
+        if not server.manager_initialized:
+            server.manager_initialized = True
+            server.manager.initialize()
+
+    def close_all(self) -> None:
+        """Close every connection, so that clients come back at another instance."""
+        for socket in list(self.socketio.server.eio.sockets.values()):
+            socket.close(wait=False, abort=True)
+
+    def _send(self, room: str, event: str, payload: dict[str, Any]) -> None:
+        self.socketio.emit(event, payload, to=room)
+
+    def _count(self) -> int:
+        return sum(1 for socket in self.socketio.server.eio.sockets.values() if socket.upgraded and not socket.closed)
+
+    def _connect(self, auth: Any = None) -> None:
+        actor = self._identify(auth)
+        join_room(user_room(actor.id))
+        join_room(session_room(actor.session_id))
+        for name, permission in LISTS.items():
+            if actor.may(permission):
+                join_room(list_room(name))
+
+    def _identify(self, auth: Any) -> Actor:
+        """Who connects: by access token in the handshake, or by the browser's cookie."""
+        token = auth.get("token") if isinstance(auth, dict) else None
+        cookie = request.cookies.get(cookie_name(self._services))
+        gate = self._services.gate
+        try:
+            credentials = gate.credentials(token if isinstance(token, str) else None, cookie)
+            if credentials is None:
+                raise ConnectionRefusedError("Sign in first.")
+            actor, _ = gate.admit(credentials)
+        except DomainError as error:
+            raise ConnectionRefusedError(error.detail) from error
+        return actor
