@@ -1,0 +1,124 @@
+"""The application: its parts put together, nothing else."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from flask import Flask
+from werkzeug.routing import IntegerConverter
+
+from hecto.core import endpoints, headers, health, openapi, problems, unit_of_work
+from hecto.core.cache import Cache
+from hecto.core.db import Database
+from hecto.core.endpoints import Router
+from hecto.core.gate import Gate
+from hecto.core.input import LARGEST_ID
+from hecto.core.instance import Gatekeeper, Instance
+from hecto.core.live import Live
+from hecto.core.metrics import Metrics
+from hecto.core.permissions import Registry
+from hecto.core.security import Tokens
+from hecto.core.services import Services
+from hecto.core.store import Store
+from hecto.core.templates import install as install_templates
+from hecto.core.throttle import Throttle
+from hecto.modules import dashboard, tasks, users
+from hecto.modules.dashboard import routes as dashboard_routes
+from hecto.modules.tasks import api as tasks_api
+from hecto.modules.tasks import routes as tasks_routes
+from hecto.modules.users import api as users_api
+from hecto.modules.users import queries as users_queries
+from hecto.modules.users import routes as users_routes
+from hecto.modules.users.sign_in import THROTTLE_WINDOW
+from hecto.realtime.server import Realtime
+from hecto.settings import Settings
+
+# The largest request: texts, no files yet.
+LARGEST_BODY = 1_000_000
+
+MODULES = (dashboard, tasks, users)
+ROUTERS: tuple[Router, ...] = (
+    dashboard_routes.router,
+    tasks_api.router,
+    tasks_routes.router,
+    users_api.router,
+    users_routes.router,
+)
+
+
+class Identifier(IntegerConverter):
+    """The id of a record in a path: ``<id:task_id>``. What bigint cannot hold is simply not found."""
+
+    def __init__(self, map: Any) -> None:
+        super().__init__(map, min=1, max=LARGEST_ID)
+
+
+def create_app(settings: Settings) -> Flask:
+    """The WSGI application, its services at ``app.extensions["hecto"]``. It opens no connection until it is used."""
+    app = Flask("hecto", static_folder=None, template_folder="templates")
+    app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY
+    app.url_map.converters["id"] = Identifier
+    services = _services(settings)
+    app.extensions["hecto"] = services
+    problems.install(app)
+    headers.install(app, services)
+    install_templates(app)
+    endpoints.install(app, ROUTERS, services)
+    app.register_blueprint(health.blueprint)
+    openapi.install(app, ROUTERS)
+    app.extensions["realtime"] = Realtime(app, services)
+    # Outermost, in front of Socket.IO as well: a draining instance refuses everything.
+    app.wsgi_app = Gatekeeper(app.wsgi_app, services.instance)  # type: ignore[method-assign]
+    return app
+
+
+def registry() -> Registry:
+    """Every permission of every module."""
+    found = Registry()
+    for module in MODULES:
+        found.declare(module.PERMISSIONS)
+    return found
+
+
+def _services(settings: Settings) -> Services:
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    database = Database(settings)
+    store = Store(settings)
+    tokens = Tokens(settings.secret_key)
+    instance = Instance(settings)
+    gate = Gate(
+        store,
+        tokens,
+        lambda session_id: unit_of_work.read(
+            database, lambda session: users_queries.load_session(session, session_id)
+        ),
+        settings.requests_per_minute,
+    )
+    return Services(
+        settings=settings,
+        database=database,
+        store=store,
+        tokens=tokens,
+        gate=gate,
+        cache=Cache(store),
+        live=Live(),
+        instance=instance,
+        registry=registry(),
+        metrics=Metrics(instance, database),
+        sign_in_throttle=Throttle(store, THROTTLE_WINDOW),
+    )
+
+
+def serve(app: Flask) -> None:
+    """Begin to serve, in the process that will: connect the real-time server and take traffic."""
+    services: Services = app.extensions["hecto"]
+    app.extensions["realtime"].start()
+    services.instance.begin()
+
+
+def leave(app: Flask) -> None:
+    """Stop taking requests and send the open sockets elsewhere."""
+    services: Services = app.extensions["hecto"]
+    services.instance.drain()
+    app.extensions["realtime"].close_all()

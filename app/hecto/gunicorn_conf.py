@@ -1,0 +1,65 @@
+"""How gunicorn runs an instance: one arbiter, one gevent worker. Used as ``-c python:hecto.gunicorn_conf``."""
+
+# Before anything else imports sockets, locks or threads.
+from gevent import monkey
+
+monkey.patch_all()
+
+import gc  # noqa: E402  after the patch
+import os  # noqa: E402
+import signal  # noqa: E402
+from typing import Any  # noqa: E402
+
+import gevent  # noqa: E402
+
+_number = int(os.environ.get("HECTO_INSTANCE", "0"))
+_run = os.environ.get("HECTO_RUN_DIRECTORY", "/run/hecto")
+
+# The first is nginx's, the second for metrics and for people on the host, the third for the fleet tool alone.
+bind = [f"unix:{_run}/{_number}.sock", f"127.0.0.1:{5000 + _number}", f"unix:{_run}/control/{_number}.sock"]
+# Sockets are group-writable: the directory lets in nginx's group and nobody else.
+umask = 0o007
+
+worker_class = "gevent"
+# Rooms and connections live in the memory of one process; more workers behind one socket would each know a part.
+workers = 1
+# Connections at a time, WebSockets included: a hundred instances then hold far more than a host is meant for.
+worker_connections = 2000
+backlog = 1024
+
+# The app is imported before the socket answers, so that "started" means "can serve", and a broken release fails at once.
+preload_app = True
+timeout = 30
+graceful_timeout = 25
+# nginx opens a connection for each request: on a unix socket that costs nothing, and no request can meet a closing one.
+keepalive = 0
+# All instances of a user would share one path.
+control_socket_disable = True
+# Headers and path of one request; nginx has checked them before.
+limit_request_line = 8190
+forwarded_allow_ips = "*"
+
+accesslog = None
+errorlog = "-"
+loglevel = "info"
+
+
+def when_ready(server: Any) -> None:
+    """Keep what was imported out of the garbage collector, so that the worker shares its pages with the arbiter."""
+    gc.collect()
+    gc.freeze()
+
+
+def post_worker_init(worker: Any) -> None:
+    """Begin to serve, and make SIGTERM a drain: refuse at once, move the sockets, finish what is in hand."""
+    from hecto import application
+    from hecto.wsgi import app
+
+    application.serve(app)
+    stop = worker.handle_exit
+
+    def leave(number: int, frame: Any) -> None:
+        gevent.spawn(application.leave, app)
+        stop(number, frame)
+
+    signal.signal(signal.SIGTERM, leave)

@@ -1,0 +1,1 @@
+"""The history of the schema, and how to move along it."""
