@@ -1,0 +1,246 @@
+"""PostgreSQL, Redis and instances of the app, started for a test run out of what Debian installs, and stopped after it.
+
+Everything listens on unix sockets in a directory of its own, so that any number of runs may go on side by side; only
+gunicorn also needs a port, and takes one that is free.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PASSWORD = "for-this-run-only"
+SECRET_KEY = "k" * 64
+ADMIN_EMAIL = "admin@example.com"
+ADMIN_PASSWORD = "correct horse battery"
+REPOSITORY = Path(__file__).parent.parent
+
+
+def wait_until(ready, what: str, process: subprocess.Popen[bytes] | None = None, log: Path | None = None, seconds: float = 30) -> None:
+    """Wait for a condition; fails with the log of the process when it ends or takes too long."""
+    deadline = time.monotonic() + seconds
+    while not ready():
+        ended = process is not None and process.poll() is not None
+        if ended or time.monotonic() > deadline:
+            tail = log.read_text(errors="replace")[-3000:] if log and log.exists() else ""
+            raise AssertionError(f"{what} {'ended' if ended else f'was not ready within {seconds:.0f} s'}:\n{tail}")
+        time.sleep(0.02)
+
+
+def stop(process: subprocess.Popen[bytes], how: int = signal.SIGTERM) -> None:
+    """End a process that we started, for certain."""
+    if process.poll() is not None:
+        return
+    process.send_signal(how)
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+class Postgres:
+    """A PostgreSQL server with the roles that roles/postgres makes."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.data = directory / "data"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.bin = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))[-1]
+        # The server refuses to run as root, as whom CI runs: Debian's package made the user postgres.
+        self.user = "postgres" if os.geteuid() == 0 else None
+        directory.mkdir()
+        if self.user:
+            shutil.chown(directory, self.user)
+        self._run("initdb", "-D", str(self.data), "-U", "postgres", "--auth=trust", "--no-sync", "-E", "UTF8")
+        self.start()
+        self.sql("postgres", f"CREATE ROLE hecto_owner LOGIN PASSWORD '{PASSWORD}'; CREATE ROLE hecto_app LOGIN PASSWORD '{PASSWORD}'; CREATE ROLE hecto_read LOGIN")
+
+    def start(self) -> None:
+        """Start the server and wait until it answers."""
+        log = self.directory / "log"
+        settings = ["-k", str(self.directory), "-h", "", "-c", "fsync=off", "-c", "max_connections=60"]
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [str(self.bin / "postgres"), "-D", str(self.data), *settings], stdout=output, stderr=output,
+                user=self.user, cwd=self.directory,
+            )
+        wait_until(self._answers, "PostgreSQL", self.process, log)
+
+    def stop(self, how: int = signal.SIGINT) -> None:
+        """Stop the server; SIGINT is its fast shutdown."""
+        assert self.process is not None
+        stop(self.process, how)
+
+    def make_database(self, name: str) -> None:
+        """A database as roles/postgres makes it."""
+        self.sql("postgres", f"CREATE DATABASE {name} OWNER hecto_owner")
+        self.sql(
+            name,
+            "ALTER DEFAULT PRIVILEGES FOR ROLE hecto_owner GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO hecto_app;"
+            "ALTER DEFAULT PRIVILEGES FOR ROLE hecto_owner GRANT USAGE ON SEQUENCES TO hecto_app;"
+            "ALTER SCHEMA public OWNER TO hecto_owner; GRANT USAGE ON SCHEMA public TO hecto_app",
+        )
+
+    def sql(self, database: str, statements: str) -> str:
+        """Run SQL as the superuser; returns what psql prints."""
+        return self._run("psql", "-h", str(self.directory), "-U", "postgres", "-v", "ON_ERROR_STOP=1", "-qAtc", statements, database)
+
+    def _answers(self) -> bool:
+        command = [str(self.bin / "pg_isready"), "-q", "-h", str(self.directory)]
+        return subprocess.run(command, check=False).returncode == 0
+
+    def _run(self, program: str, *arguments: str) -> str:
+        done = subprocess.run(
+            [str(self.bin / program), *arguments], user=self.user, cwd=self.directory, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{program} failed: {done.stderr}"
+        return done.stdout.strip()
+
+
+class Redis:
+    """A Redis server with the user that roles/redis makes."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.socket = directory / "redis.sock"
+        self.process: subprocess.Popen[bytes] | None = None
+        directory.mkdir()
+        (directory / "users.acl").write_text(f"user default off\nuser hecto on >{PASSWORD} ~* &* +@all -@dangerous\n")
+        self.start()
+
+    def start(self) -> None:
+        """Start the server and wait until it listens."""
+        log = self.directory / "log"
+        options = ["--port", "0", "--unixsocket", str(self.socket), "--save", "", "--dir", str(self.directory)]
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                ["redis-server", *options, "--aclfile", str(self.directory / "users.acl")], stdout=output, stderr=output
+            )
+        wait_until(self._listens, "Redis", self.process, log)
+
+    def stop(self) -> None:
+        """Stop the server."""
+        assert self.process is not None
+        stop(self.process)
+
+    def _listens(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(str(self.socket)) == 0
+
+
+@dataclass
+class Site:
+    """A database, a Redis and the environment that points the app at them."""
+
+    directory: Path
+    postgres: Postgres
+    redis: Redis
+    database: str
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.credentials = self.directory / f"credentials-{self.database}"
+        self.credentials.mkdir()
+        for name, value in {
+            "database-password": PASSWORD, "redis-password": PASSWORD, "secret-key": SECRET_KEY, "admin-password": ADMIN_PASSWORD,
+        }.items():
+            (self.credentials / name).write_text(value)
+        self.run = self.directory / f"run-{self.database}"
+        (self.run / "control").mkdir(parents=True)
+        self.postgres.make_database(self.database)
+
+    def environment(self, instance: int = 0, **more: str) -> dict[str, str]:
+        """The environment of an instance."""
+        return {
+            "HECTO_INSTANCE": str(instance),
+            "HECTO_DATABASE_HOST": str(self.postgres.directory),
+            "HECTO_DATABASE_NAME": self.database,
+            "HECTO_DATABASE_USER": "hecto_app",
+            "HECTO_DATABASE_POOL": "4",
+            "HECTO_REDIS_SOCKET": str(self.redis.socket),
+            "HECTO_PUBLIC_URL": "http://127.0.0.1",
+            "HECTO_RUN_DIRECTORY": str(self.run),
+            "HECTO_ADMIN_EMAIL": ADMIN_EMAIL,
+            "CREDENTIALS_DIRECTORY": str(self.credentials),
+            "PYTHONPATH": str(REPOSITORY / "app"),
+            "PATH": os.environ["PATH"],
+            **self.extra,
+            **more,
+        }
+
+    def setup(self, *arguments: str) -> str:
+        """Run ``hecto setup`` as the owner of the database; returns what it prints."""
+        done = subprocess.run(
+            [sys.executable, "-m", "hecto.cli", "setup", *arguments], env=self.environment(HECTO_DATABASE_USER="hecto_owner"),
+            capture_output=True, text=True, check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+
+class AppInstance:
+    """One instance of the app under gunicorn, as the unit hecto@N runs it."""
+
+    def __init__(self, site: Site, **environment: str) -> None:
+        self.site = site
+        self.number = free_instance()
+        self.name = f"instance-{self.number}"
+        self.url = f"http://127.0.0.1:{5000 + self.number}"
+        self.control = site.run / "control" / f"{self.number}.sock"
+        self.log = site.directory / f"{self.name}.log"
+        self.environment = site.environment(self.number, **environment)
+        self.process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Start and wait until it takes traffic."""
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "gunicorn", "-c", "python:hecto.gunicorn_conf", "hecto.wsgi:app"],
+                env=self.environment, cwd=self.site.directory, stdout=output, stderr=output,
+            )
+        wait_until(self._answers, self.name, self.process, self.log)
+
+    def stop(self) -> None:
+        """Stop as systemd does."""
+        assert self.process is not None
+        stop(self.process)
+
+    def _answers(self) -> bool:
+        with socket.socket(socket.AF_INET) as probe:
+            probe.settimeout(5)
+            if probe.connect_ex(("127.0.0.1", 5000 + self.number)) != 0:
+                return False
+            probe.sendall(b"GET /api/ready HTTP/1.0\r\n\r\n")
+            return b" 200 " in probe.recv(100)
+
+
+def free_instance() -> int:
+    """A number N whose port 5000 + N nobody uses."""
+    start = 100 + os.getpid() % 700
+    for number in [*range(start, 999), *range(100, start)]:
+        with socket.socket(socket.AF_INET) as probe:
+            if probe.connect_ex(("127.0.0.1", 5000 + number)) != 0 and number not in _taken:
+                _taken.add(number)
+                return number
+    raise AssertionError("no free port between 5100 and 5999")
+
+
+_taken: set[int] = set()
+
+
+def scratch() -> Path:
+    """A directory with a path short enough for unix sockets (108 bytes), open to the user postgres."""
+    directory = Path(tempfile.mkdtemp(prefix="hecto-"))
+    directory.chmod(0o755)
+    return directory
