@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.servers import AppInstance, Postgres, Redis, Site, scratch
 
 

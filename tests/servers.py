@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,7 +25,13 @@ ADMIN_PASSWORD = "correct horse battery"
 REPOSITORY = Path(__file__).parent.parent
 
 
-def wait_until(ready, what: str, process: subprocess.Popen[bytes] | None = None, log: Path | None = None, seconds: float = 30) -> None:
+def wait_until(
+    ready: Callable[[], bool],
+    what: str,
+    process: subprocess.Popen[bytes] | None = None,
+    log: Path | None = None,
+    seconds: float = 30,
+) -> None:
     """Wait for a condition; fails with the log of the process when it ends or takes too long."""
     deadline = time.monotonic() + seconds
     while not ready():
@@ -63,7 +69,8 @@ class Postgres:
             shutil.chown(directory, self.user)
         self._run("initdb", "-D", str(self.data), "-U", "postgres", "--auth=trust", "--no-sync", "-E", "UTF8")
         self.start()
-        self.sql("postgres", f"CREATE ROLE hecto_owner LOGIN PASSWORD '{PASSWORD}'; CREATE ROLE hecto_app LOGIN PASSWORD '{PASSWORD}'; CREATE ROLE hecto_read LOGIN")
+        for role in ("hecto_owner", "hecto_app", "hecto_read"):
+            self.sql("postgres", f"CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'")
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
@@ -71,8 +78,11 @@ class Postgres:
         settings = ["-k", str(self.directory), "-h", "", "-c", "fsync=off", "-c", "max_connections=60"]
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                [str(self.bin / "postgres"), "-D", str(self.data), *settings], stdout=output, stderr=output,
-                user=self.user, cwd=self.directory,
+                [str(self.bin / "postgres"), "-D", str(self.data), *settings],
+                stdout=output,
+                stderr=output,
+                user=self.user,
+                cwd=self.directory,
             )
         wait_until(self._answers, "PostgreSQL", self.process, log)
 
@@ -93,7 +103,9 @@ class Postgres:
 
     def sql(self, database: str, statements: str) -> str:
         """Run SQL as the superuser; returns what psql prints."""
-        return self._run("psql", "-h", str(self.directory), "-U", "postgres", "-v", "ON_ERROR_STOP=1", "-qAtc", statements, database)
+        return self._run(
+            "psql", "-h", str(self.directory), "-U", "postgres", "-v", "ON_ERROR_STOP=1", "-qAtc", statements, database
+        )
 
     def _answers(self) -> bool:
         command = [str(self.bin / "pg_isready"), "-q", "-h", str(self.directory)]
@@ -101,7 +113,12 @@ class Postgres:
 
     def _run(self, program: str, *arguments: str) -> str:
         done = subprocess.run(
-            [str(self.bin / program), *arguments], user=self.user, cwd=self.directory, capture_output=True, text=True, check=False
+            [str(self.bin / program), *arguments],
+            user=self.user,
+            cwd=self.directory,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, f"{program} failed: {done.stderr}"
         return done.stdout.strip()
@@ -152,7 +169,10 @@ class Site:
         self.credentials = self.directory / f"credentials-{self.database}"
         self.credentials.mkdir()
         for name, value in {
-            "database-password": PASSWORD, "redis-password": PASSWORD, "secret-key": SECRET_KEY, "admin-password": ADMIN_PASSWORD,
+            "database-password": PASSWORD,
+            "redis-password": PASSWORD,
+            "secret-key": SECRET_KEY,
+            "admin-password": ADMIN_PASSWORD,
         }.items():
             (self.credentials / name).write_text(value)
         self.run = self.directory / f"run-{self.database}"
@@ -181,8 +201,11 @@ class Site:
     def setup(self, *arguments: str) -> str:
         """Run ``hecto setup`` as the owner of the database; returns what it prints."""
         done = subprocess.run(
-            [sys.executable, "-m", "hecto.cli", "setup", *arguments], env=self.environment(HECTO_DATABASE_USER="hecto_owner"),
-            capture_output=True, text=True, check=False,
+            [sys.executable, "-m", "hecto.cli", "setup", *arguments],
+            env=self.environment(HECTO_DATABASE_USER="hecto_owner"),
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -207,7 +230,10 @@ class AppInstance:
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "gunicorn", "-c", "python:hecto.gunicorn_conf", "hecto.wsgi:app"],
-                env=self.environment, cwd=self.site.directory, stdout=output, stderr=output,
+                env=self.environment,
+                cwd=self.site.directory,
+                stdout=output,
+                stderr=output,
             )
         wait_until(self._answers, self.name, self.process, self.log)
 

@@ -90,9 +90,7 @@ def _services(settings: Settings) -> Services:
     gate = Gate(
         store,
         tokens,
-        lambda session_id: unit_of_work.read(
-            database, lambda session: users_queries.load_session(session, session_id)
-        ),
+        lambda session_id: unit_of_work.read(database, lambda session: users_queries.load_session(session, session_id)),
         settings.requests_per_minute,
     )
     return Services(

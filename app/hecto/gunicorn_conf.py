@@ -27,7 +27,7 @@ workers = 1
 worker_connections = 2000
 backlog = 1024
 
-# The app is imported before the socket answers, so that "started" means "can serve", and a broken release fails at once.
+# The app is imported before the socket answers: "started" means "can serve", and a broken release fails at once.
 preload_app = True
 timeout = 30
 graceful_timeout = 25

@@ -1,0 +1,1 @@
+"""What every module builds on. It knows no module."""

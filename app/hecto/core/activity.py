@@ -1,4 +1,4 @@
-"""Who did what to which record: written in the transaction of the change itself, so neither exists without the other."""
+"""Who did what to which record, in the transaction of the change itself: neither exists without the other."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ the version up, so what the reader stored is never found again.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from hecto.core.store import Store, StoreUnavailable
 
@@ -40,19 +41,17 @@ class Cache:
             return bytes(found)
         value = make()
         name = f"cache:{topic}:{version.decode()}:{key}"
-        try:
+        # The answer is right without being cached, and the store has logged that Redis is away.
+        with suppress(StoreUnavailable):
             self._store.use(lambda client: client.set(name, value, ex=LIFE))
-        except StoreUnavailable:
-            pass  # The answer is right without being cached; the store has logged that Redis is away.
         return value
 
     def invalidate(self, topic: str) -> None:
         """Let nobody find anything that was cached of the topic so far; call it after the commit."""
         self._untold.add(topic)
-        try:
+        # Without Redis it stays in _untold; nobody else can read Redis either while it is away.
+        with suppress(StoreUnavailable):
             self._tell_untold()
-        except StoreUnavailable:
-            pass  # Remembered in _untold; other instances cannot read Redis either while it is away.
 
     def _tell_untold(self) -> None:
         while self._untold:

@@ -108,7 +108,7 @@ class Router:
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Declare a view. It gets a Context and the variables of the path.
 
-        ``answers`` and ``status`` describe the answer in OpenAPI. ``transaction=False`` leaves units of work to the view.
+        ``answers`` and ``status`` describe the answer. ``transaction=False`` leaves units of work to the view.
         ``show_errors=True`` calls the view with ``context.errors`` instead of answering a problem, for a form to show.
         A view may run more than once (see unit_of_work.run), so it keeps effects outside of the database for after
         the commit.
@@ -116,7 +116,16 @@ class Router:
 
         def register(view: Callable[..., Any]) -> Callable[..., Any]:
             endpoint = Endpoint(
-                method, path, permission, view, query, body, answers, status, transaction, show_errors,
+                method,
+                path,
+                permission,
+                view,
+                query,
+                body,
+                answers,
+                status,
+                transaction,
+                show_errors,
                 f"{self.module}.{view.__name__}",
             )
             self.endpoints.append(endpoint)

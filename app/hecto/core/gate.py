@@ -194,7 +194,7 @@ class Gate:
         return list(self._admit(keys=keys, args=[WINDOW, int(clock.now().timestamp())], client=client))
 
     def _keep(self, record: SessionRecord, client: redis.Redis) -> None:
-        args = [record.user_id, orjson.dumps(asdict(record)), REMEMBER]
+        args: list[int | bytes] = [record.user_id, orjson.dumps(asdict(record)), REMEMBER]
         self._remember(keys=[_key(record.session_id)], args=args, client=client)
 
     def _check(self, record: SessionRecord | None, credentials: Credentials) -> Actor:
@@ -211,5 +211,3 @@ class Gate:
 
 def _key(session_id: str) -> str:
     return f"session:{session_id}"
-
-

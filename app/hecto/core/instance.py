@@ -82,7 +82,9 @@ class Gatekeeper:
         if path == "/api/ready":
             return self._ready(start_response)
         if self.instance.state is not State.READY:
-            return _answer(start_response, "503 Service Unavailable", {"state": self.instance.state}, "Retry-After", "1")
+            return _answer(
+                start_response, "503 Service Unavailable", {"state": self.instance.state}, "Retry-After", "1"
+            )
         if path.startswith("/socket.io/") and environ.get("HTTP_UPGRADE", "").lower() == "websocket":
             # An open WebSocket is not work in hand: it is counted apart and closed when the instance leaves.
             return self.app(environ, start_response)

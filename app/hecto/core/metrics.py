@@ -28,11 +28,13 @@ class Metrics:
         )
         self._in_flight = Gauge("hecto_requests_in_flight", "Requests in hand", registry=self.registry)
         self._websockets = Gauge("hecto_websockets", "Open WebSockets", registry=self.registry)
-        self._connections = Gauge(
-            "hecto_database_connections", "Database connections in use", registry=self.registry
+        self._connections = Gauge("hecto_database_connections", "Database connections in use", registry=self.registry)
+        self._uptime = Gauge(
+            "hecto_uptime_seconds", "Seconds since this process began to serve", registry=self.registry
         )
-        self._uptime = Gauge("hecto_uptime_seconds", "Seconds since this process began to serve", registry=self.registry)
-        info = Gauge("hecto_info", "Which release runs as which instance", ["instance", "release"], registry=self.registry)
+        info = Gauge(
+            "hecto_info", "Which release runs as which instance", ["instance", "release"], registry=self.registry
+        )
         info.labels(instance.name, instance.release).set(1)
 
     def render(self) -> bytes:

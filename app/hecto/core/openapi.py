@@ -49,7 +49,9 @@ def document(routers: Sequence[Router]) -> dict[str, Any]:
         path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", endpoint.path)
         paths.setdefault(path, {})[endpoint.method.lower()] = _operation(endpoint, schemas)
     health_answer = {"200": _content("How this instance and its services are", Health)}
-    paths["/api/health"] = {"get": {"summary": "Health", "operationId": "health", "security": [], "responses": health_answer}}
+    paths["/api/health"] = {
+        "get": {"summary": "Health", "operationId": "health", "security": [], "responses": health_answer}
+    }
     return {
         "openapi": "3.1.0",
         "info": {"title": "Hecto", "version": __version__},

@@ -39,7 +39,7 @@ class Registry:
         self.labels.update(permissions)
 
     def check(self, permission: str, where: str) -> None:
-        """Refuse a route that declares no known permission: what is not declared is denied at start, not at run time."""
+        """Raise LookupError for a route that requires what no module declares: a mistake stops the start."""
         if permission not in (PUBLIC, SIGNED_IN) and permission not in self.labels:
             raise LookupError(f"{where} requires the permission {permission!r}, which no module declares")
 

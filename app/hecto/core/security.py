@@ -103,7 +103,10 @@ class Tokens:
     def _decode(self, token: str) -> AccessToken:
         try:
             claims = jwt.decode(
-                token, self._access_key, algorithms=["HS256"], options={"require": ["sub", "sid", "exp"], "verify_exp": False}
+                token,
+                self._access_key,
+                algorithms=["HS256"],
+                options={"require": ["sub", "sid", "exp"], "verify_exp": False},
             )
             return AccessToken(int(claims["sub"]), str(claims["sid"]), int(claims["exp"]))
         except (jwt.InvalidTokenError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Throttles for things that must not be tried often, such as passwords: counted in Redis, without it in this process."""
+"""Throttles for what must not be tried often, such as passwords: counted in Redis, without it in this process."""
 
 from __future__ import annotations
 

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import gevent
-from sqlalchemy.exc import DBAPIError, TimeoutError as PoolTimeout
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from hecto.core.db import Database

@@ -18,8 +18,8 @@ MIGRATION_LOCK = 4_318_265
 
 def metadata() -> MetaData:
     """Every table of every module."""
-    import hecto.core.activity  # noqa: F401  declares its table
-    import hecto.modules.tasks.models  # noqa: F401
+    import hecto.core.activity
+    import hecto.modules.tasks.models
     import hecto.modules.users.models  # noqa: F401
 
     return Base.metadata

@@ -48,7 +48,7 @@ class Bus(PubSubManager):  # type: ignore[misc]
     def _listen(self) -> Iterator[bytes]:
         while True:
             try:
-                with self._listener.pubsub(ignore_subscribe_messages=False) as subscription:
+                with self._listener.pubsub() as subscription:  # type: ignore[no-untyped-call]
                     subscription.subscribe(CHANNEL)
                     for message in subscription.listen():
                         self.listening = True

@@ -115,13 +115,22 @@ def change_task(context: Context, task_id: int) -> bytes:
     return queries.task_json(context.session, task_id)
 
 
-@router.route("GET", "/api/tasks/<id:task_id>/activity", permission="tasks.read", query=ActivityQuery, answers=ActivityList)
+@router.route(
+    "GET", "/api/tasks/<id:task_id>/activity", permission="tasks.read", query=ActivityQuery, answers=ActivityList
+)
 def task_activity(context: Context, task_id: int) -> bytes:
     """Who did what to a task, newest first"""
     return queries.activity_json(context.session, task_id, context.query)
 
 
-@router.route("POST", "/api/tasks/<id:task_id>/comments", permission="tasks.write", body=NewComment, answers=ActivityLine, status=201)
+@router.route(
+    "POST",
+    "/api/tasks/<id:task_id>/comments",
+    permission="tasks.write",
+    body=NewComment,
+    answers=ActivityLine,
+    status=201,
+)
 def comment_on_task(context: Context, task_id: int) -> tuple[dict[str, Any], int]:
     """Say something about a task"""
     line = service.comment(context.services, context.session, context.user, task_id, context.body.text)

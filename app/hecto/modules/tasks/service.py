@@ -73,7 +73,11 @@ def change(
         task.closed_at = clock.now() if task.status == Status.DONE else None
     session.flush()
     activity.record(
-        session, actor, SUBJECT, task.id, _verb(different, before),
+        session,
+        actor,
+        SUBJECT,
+        task.id,
+        _verb(different, before),
         {name: [_plain(before[name]), _plain(value)] for name, value in different.items()},
     )
     _tell(services, session, actor, task, "task.updated", task.assignee_id, before.get("assignee_id"))
@@ -127,9 +131,7 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date) else value
 
 
-def _tell(
-    services: Services, session: Session, actor: Actor, task: Task, event: str, *users: int | None
-) -> None:
+def _tell(services: Services, session: Session, actor: Actor, task: Task, event: str, *users: int | None) -> None:
     """Tell those who look at the list and those whom the task concerns; pages fetch what they show themselves."""
     payload = {"id": task.id, "version": task.version, "title": task.title, "status": task.status, "by": actor.id}
     unit_of_work.after_commit(session, lambda: services.cache.invalidate(CACHE))

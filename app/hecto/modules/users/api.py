@@ -122,7 +122,9 @@ def list_users(context: Context) -> bytes:
     return b'{"items":' + queries.users_json(context.session, context.query.q) + b"}"
 
 
-@router.route("POST", "/api/users", permission="users.manage", body=NewUser, answers=UserAnswer, status=201, transaction=False)
+@router.route(
+    "POST", "/api/users", permission="users.manage", body=NewUser, answers=UserAnswer, status=201, transaction=False
+)
 def create_user(context: Context) -> tuple[bytes, int]:
     """Create a user"""
     body: NewUser = context.body
