@@ -52,9 +52,18 @@ def ensure_assets(step: Step) -> None:
         log = CACHE / "log" / "assets.log"
         _ensure_modules(log, step)
         step.note("npm run build")
-        run(["npm", "run", "--silent", "build"], cwd=FRONTEND, log=log, advice="the message above names the source file at fault")
+        run(
+            ["npm", "run", "--silent", "build"],
+            cwd=FRONTEND,
+            log=log,
+            advice="the message above names the source file at fault",
+        )
         if not (BUILT / "manifest.json").exists():
-            raise Failure(f"npm run build ended well but left no {BUILT / 'manifest.json'}", log=log, advice="see app/frontend/build.js")
+            raise Failure(
+                f"npm run build ended well but left no {BUILT / 'manifest.json'}",
+                log=log,
+                advice="see app/frontend/build.js",
+            )
         stamp.write_text(wanted)
 
 

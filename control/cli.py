@@ -3,33 +3,134 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
+import shlex
+import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
 
-from control import host
+from control import deploy, host, playbook
+from control.podman import inspect, running
 from control.progress import Failure, say, step
-from control.shell import locked
 from control.release import as_json, ensure_release
-from control.site import CACHE, SUITES, load_site
+from control.shell import locked
+from control.site import CACHE, SUITES, Site, load_site
+from control.stages import STAGES
+from control.testing import run_tests
+from control.tools import ensure_tools
 
 Handler = Callable[[argparse.Namespace], int]
 
+ABOUT = """\
+Hecto on this machine. `./hecto up` makes a Debian host in a container, puts PostgreSQL, Redis, nginx and a fleet of
+application instances on it with Ansible, and prints the address and how to sign in. Repeating it changes nothing.
+"""
+MORE = """\
+environment:
+  HECTO_NAME         name of the site, default local; several sites can exist side by side, on different ports
+  HECTO_HTTPS_PORT   8443, and HECTO_HTTP_PORT 8080, HECTO_SSH_PORT 2222: ports of a new site, on 127.0.0.1 only
+  HECTO_SUITE        trixie (Debian 13, the default) or bookworm (Debian 12): of a new site's host
+  HECTO_DEBIAN_MIRROR  a Debian mirror of your own for new images
+
+State is in .hecto/NAME/ (keys, secrets, credentials.json, log/), caches are in .hecto/cache/.
+To deploy to a real machine, see README.md: ansible-playbook -i inventory/single playbooks/site.yml
+"""
+
 
 def up(options: argparse.Namespace) -> int:
-    """Make or start the host."""
+    """Bring the site up."""
     site = load_site()
-    with locked(CACHE / "lock" / f"site-{site.name}", f"works on site '{site.name}'"):
-        with step(f"Host {site.container} (Debian {site.suite})") as current:
-            host.ensure_host(site, current)
+    with _alone(site):
+        if options.host_only:
+            with step(f"Host {site.container} (Debian {site.suite})") as current:
+                host.ensure_host(site, current)
+            return 0
+        credentials = deploy.bring_up(site, options.instances)
+    deploy.show_credentials(dataclasses.replace(site, instances=options.instances or site.instances), credentials)
+    return 0
+
+
+def down(options: argparse.Namespace) -> int:
+    """Stop the host; its data stays."""
+    site = load_site()
+    with _alone(site):
+        if not running(site.container):
+            say(f"  Site '{site.name}' does not run.")
+            return 0
+        with step(f"Stop {site.container}"):
+            host.stop_host(site)
+    say("  Its data is kept; ./hecto up starts it again.")
     return 0
 
 
 def destroy(options: argparse.Namespace) -> int:
-    """Remove the host and all of its data."""
+    """Remove the host and all of its data, after a question."""
     site = load_site()
-    with locked(CACHE / "lock" / f"site-{site.name}", f"works on site '{site.name}'"), step(f"Remove {site.container}"):
+    if not site.directory.exists() and inspect(site.container) is None:
+        say(f"  There is no site '{site.name}'.")
+        return 0
+    if not options.yes:
+        if not sys.stdin.isatty():
+            raise Failure(
+                "destroy removes the database and asks first, but nobody can answer here",
+                advice="./hecto destroy --yes",
+            )
+        say(
+            f"This removes the host {site.container} with its database, and all secrets in {site.directory}. "
+            "There is no way back."
+        )
+        if input(f"Type the name of the site ({site.name}) to go on: ").strip() != site.name:
+            say("Nothing was removed.")
+            return 1
+    with _alone(site), step(f"Remove {site.container}"):
         host.remove_host(site)
+    return 0
+
+
+def status(options: argparse.Namespace) -> int:
+    """Show every instance; exit code 1 where one is not ready."""
+    flags = [flag for flag, wanted in (("--json", options.json), ("--watch", options.watch)) if wanted]
+    # A terminal on the other side makes --watch redraw instead of scroll.
+    return _remote(["/opt/hecto/current/bin/hecto-fleet", "status", *flags], tty=options.watch and sys.stdout.isatty())
+
+
+def logs(options: argparse.Namespace) -> int:
+    """Show the journal of the fleet or of one instance."""
+    unit = f"hecto@{options.instance or '*'}.service"
+    return _remote(
+        [
+            "journalctl",
+            "--no-pager",
+            "--output=short-iso",
+            "-n",
+            str(options.lines),
+            "-u",
+            unit,
+            *(["--follow"] if options.follow else []),
+        ]
+    )
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Run a command on the host as root."""
+    words = options.words[1:] if options.words[:1] == ["--"] else options.words
+    if not words:
+        raise Failure("exec needs a command", advice="for example: ./hecto exec -- systemctl list-units 'hecto@*'")
+    return _remote(words, tty=sys.stdin.isatty() and sys.stdout.isatty())
+
+
+def plan(options: argparse.Namespace) -> int:
+    """Print the computed plan of an inventory, without touching a host."""
+    inventory = Path(options.inventory).resolve()
+    if not inventory.exists():
+        raise Failure(f"there is no inventory {inventory}", advice="try: ./hecto plan -i inventory/single")
+    ensure_tools()
+    for name, text in playbook.plans(inventory, load_site()).items():
+        print(f"{name}\n{textwrap.indent(text, '  ')}\n")
     return 0
 
 
@@ -38,33 +139,84 @@ def release(options: argparse.Namespace) -> int:
     suite = options.suite or load_site().suite
     with step(f"Release for Debian {suite}") as current:
         made = ensure_release(suite, current)
-    if options.json:
-        print(json.dumps(as_json(made)))
-    else:
-        print(f"{made.id} {made.artifact}")
+    print(json.dumps(as_json(made)) if options.json else f"{made.id} {made.artifact}")
     return 0
+
+
+def test(options: argparse.Namespace) -> int:
+    """Run the tests, all that CI runs or a part."""
+    return run_tests(options.stages, fast=options.fast, keep=options.keep)
+
+
+def _alone(site: Site) -> AbstractContextManager[None]:
+    return locked(CACHE / "lock" / f"site-{site.name}", f"works on site '{site.name}'")
+
+
+def _remote(words: list[str], *, tty: bool = False) -> int:
+    site = load_site()
+    host.require_running(site)
+    return subprocess.run(host.ssh_command(site, shlex.join(words), tty=tty), check=False).returncode
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    top = argparse.ArgumentParser(prog="./hecto")
+    top = argparse.ArgumentParser(
+        prog="./hecto", description=ABOUT, epilog=MORE, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    one = commands.add_parser("up")
-    one.add_argument("--host-only", action="store_true", help="boot the host and stop there")
-    one.set_defaults(run=up)
-    one = commands.add_parser("destroy")
-    one.add_argument("--yes", action="store_true")
-    one.set_defaults(run=destroy)
-    one = commands.add_parser("release")
-    one.add_argument("--suite", choices=SUITES)
-    one.add_argument("--json", action="store_true")
-    one.set_defaults(run=release)
+
+    def command(name: str, run: Handler, text: str) -> argparse.ArgumentParser:
+        one = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        one.set_defaults(run=run)
+        return one
+
+    one = command("up", up, "make or start the site and bring it to what the sources say")
+    one.add_argument(
+        "--instances", type=_instances, metavar="N", help="instances to run, remembered for the next time (default 4)"
+    )
+    one.add_argument("--host-only", action="store_true", help="boot the host and put nothing on it")
+    command("down", down, "stop the host; its data stays")
+    one = command("destroy", destroy, "remove the host and its data; asks first")
+    one.add_argument("--yes", action="store_true", help="do not ask")
+    one = command("status", status, "show every instance; exit code 1 where one is not ready")
+    one.add_argument("--json", action="store_true", help="for programs")
+    one.add_argument("--watch", action="store_true", help="again every second, until Ctrl-C")
+    one = command("logs", logs, "show what the instances say")
+    one.add_argument(
+        "instance", nargs="?", type=_instances, metavar="INSTANCE", help="number of one instance (default: all)"
+    )
+    one.add_argument("--follow", action="store_true", help="go on showing new lines, until Ctrl-C")
+    one.add_argument("--lines", type=int, default=100, metavar="N", help="how many of the latest lines (default 100)")
+    one = command("exec", execute, "run a command on the host as root")
+    one.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND")
+    one = command("plan", plan, "print how an inventory's hosts would be shared out, without touching one")
+    one.add_argument("-i", "--inventory", required=True, metavar="INVENTORY", help="for example inventory/single")
+    one = command("release", release, "build the release that hosts install; the playbook does it by itself")
+    one.add_argument("--suite", choices=SUITES, help="Debian release to build for (default: the site's)")
+    one.add_argument("--json", action="store_true", help="for programs")
+    one = command("test", test, "run everything that CI runs")
+    one.add_argument(
+        "stages", nargs="*", metavar="STAGE", help=f"only these of: {', '.join(stage.name for stage in STAGES)}"
+    )
+    one.add_argument("--fast", action="store_true", help="leave out what needs a host")
+    one.add_argument("--keep", action="store_true", help="keep the hosts of the tests, to look at them")
     return top
+
+
+def _instances(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 999:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number from 1 to 999")
+    return int(text)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code."""
     options = parser().parse_args(arguments)
+    unknown = set(getattr(options, "stages", [])) - {stage.name for stage in STAGES}
+    if unknown:
+        parser().error(
+            f"no such stage: {', '.join(sorted(unknown))}; there are {', '.join(stage.name for stage in STAGES)}"
+        )
     run: Handler = options.run
     try:
         return run(options)

@@ -104,7 +104,9 @@ def keep_packages(site: Site) -> None:
     own, shared = _package_directories(site)
     if own.exists():
         # Hard links cost no space, and apt never changes a package file in place, so no host can spoil another's.
-        output(as_root(["find", own, "-maxdepth", "1", "-name", "*.deb", "-exec", "cp", "-ln", "-t", shared, "{}", "+"]))
+        output(
+            as_root(["find", own, "-maxdepth", "1", "-name", "*.deb", "-exec", "cp", "-ln", "-t", shared, "{}", "+"])
+        )
 
 
 def _create(site: Site, image: str) -> None:
@@ -112,7 +114,10 @@ def _create(site: Site, image: str) -> None:
     shared.mkdir(parents=True, exist_ok=True)
     output(as_root(["mkdir", "-p", own]))
     output(as_root(["find", shared, "-maxdepth", "1", "-name", "*.deb", "-exec", "cp", "-ln", "-t", own, "{}", "+"]))
-    ports = [f"--publish=127.0.0.1:{getattr(site, key)}:{inside}" for key, inside in (("https_port", 443), ("http_port", 80), ("ssh_port", 22))]
+    ports = [
+        f"--publish=127.0.0.1:{getattr(site, key)}:{inside}"
+        for key, inside in (("https_port", 443), ("http_port", 80), ("ssh_port", 22))
+    ]
     log = site.log / "host.log"
     command = podman_command(
         "run",
@@ -165,14 +170,22 @@ def _let_in(site: Site) -> None:
     public = key.with_suffix(".pub").read_text()
     podman.execute(
         site.container,
-        ["sh", "-ec", "umask 077; mkdir -p /root/.ssh; cat > /root/.ssh/authorized_keys.new; mv /root/.ssh/authorized_keys.new /root/.ssh/authorized_keys"],
+        [
+            "sh",
+            "-ec",
+            "umask 077; mkdir -p /root/.ssh; cd /root/.ssh; cat > authorized_keys.new; mv authorized_keys.new authorized_keys",
+        ],
         stdin=public,
     )
     words = podman.execute(site.container, ["cat", "/etc/ssh/ssh_host_ed25519_key.pub"]).split()
     (site.directory / "known_hosts").write_text(f"[127.0.0.1]:{site.ssh_port} {words[0]} {words[1]}\n")
     done = attempt(ssh_command(site, "true"))
     if done.returncode != 0:
-        raise Failure("the host runs but does not answer SSH", tail=done.stderr.strip(), advice=f"look inside: podman exec -it {site.container} bash")
+        raise Failure(
+            "the host runs but does not answer SSH",
+            tail=done.stderr.strip(),
+            advice=f"look inside: podman exec -it {site.container} bash",
+        )
 
 
 def _require_free_ports(site: Site) -> None:
@@ -185,5 +198,6 @@ def _require_free_ports(site: Site) -> None:
             except OSError as error:
                 raise Failure(
                     f"port {port} of 127.0.0.1 cannot be used: {error.strerror}",
-                    advice=f"stop what uses it (ss -ltnp 'sport = :{port}' shows it), or choose another: {variable}=PORT ./hecto up",
+                    advice=f"stop what uses it (ss -ltnp 'sport = :{port}' shows it), "
+                    f"or choose another: {variable}=PORT ./hecto up",
                 ) from None

@@ -1,4 +1,4 @@
-"""Images that hosts boot from and releases are built in: plain Debian, made here, so that no image registry is needed."""
+"""Images that hosts boot from and releases are built in: plain Debian, made here, so no image registry is needed."""
 
 from __future__ import annotations
 
@@ -15,13 +15,35 @@ from control.site import CACHE
 
 # What a real server has after Debian's installer, and python3-apt for Ansible.
 BASE_PACKAGES = (
-    "ca-certificates dbus iproute2 kmod libpam-systemd openssh-server procps python3 python3-apt sudo systemd systemd-sysv tzdata zstd"
-).split()
+    "ca-certificates",
+    "dbus",
+    "iproute2",
+    "kmod",
+    "libpam-systemd",
+    "openssh-server",
+    "procps",
+    "python3",
+    "python3-apt",
+    "sudo",
+    "systemd",
+    "systemd-sysv",
+    "tzdata",
+    "zstd",
+)
 # For releases: the compiler stays here, hosts get the compiled result.
-BUILD_PACKAGES = ("gcc", "libc6-dev", "libpq-dev", "python3-dev", "python3-pip", "python3-setuptools", "python3-venv", "python3-wheel")
+BUILD_PACKAGES = (
+    "gcc",
+    "libc6-dev",
+    "libpq-dev",
+    "python3-dev",
+    "python3-pip",
+    "python3-setuptools",
+    "python3-venv",
+    "python3-wheel",
+)
 
-# Debian 13's sshd punishes an address after failed connections by refusing all of its connections for a while. All clients of a local host have
-# one address, the bridge's, so a test that fails once would shut everyone out. Real hosts keep the default.
+# Debian 13's sshd punishes an address after failed connections by refusing all of its connections for a while. All
+# clients of a local host have one address, the bridge's, so one failed test would shut everyone out. Real hosts keep it.
 SSHD = {"trixie": "PerSourcePenalties no\n", "bookworm": ""}
 # Every host makes its own host keys at its first boot; those of the image are removed.
 HOST_KEYS_UNIT = """\
@@ -72,10 +94,24 @@ def ensure_build_image(suite: str) -> str:
         if not image_exists(image):
             log = CACHE / "log" / f"image-{suite}.log"
             container = f"hecto-image-{suite}"
-            install = f"apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends {' '.join(BUILD_PACKAGES)} && apt-get clean"
+            get = "DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends"
+            install = f"apt-get -q update && {get} {' '.join(BUILD_PACKAGES)} && apt-get clean"
             try:
-                # The network of the control machine, because nothing listens here and proxies and name servers work as they do outside.
-                run(podman("run", *limit_options(), "--replace", f"--name={container}", "--network=host", base, "/bin/sh", "-ec", install), log=log)
+                # The network of the control machine: nothing listens here, and proxies work as they do outside.
+                run(
+                    podman(
+                        "run",
+                        *limit_options(),
+                        "--replace",
+                        f"--name={container}",
+                        "--network=host",
+                        base,
+                        "/bin/sh",
+                        "-ec",
+                        install,
+                    ),
+                    log=log,
+                )
                 run(podman("commit", "-q", container, image), log=log)
             finally:
                 run(podman("rm", "--force", "--ignore", container), log=log)
@@ -97,8 +133,8 @@ def _bootstrap(suite: str, image: str, log: Path) -> None:
     with log.open("a") as sink:
         producer = subprocess.Popen(as_root(make), stdout=subprocess.PIPE, stderr=sink)
         consumer = subprocess.Popen(load, stdin=producer.stdout, stdout=sink, stderr=sink)
-        assert producer.stdout is not None
-        producer.stdout.close()
+        if producer.stdout:
+            producer.stdout.close()
         codes = producer.wait(), consumer.wait()
     if any(codes):
         if codes[0]:  # an incomplete archive may have been imported all the same
@@ -107,7 +143,7 @@ def _bootstrap(suite: str, image: str, log: Path) -> None:
             f"the base image for Debian {suite} could not be made",
             log=log,
             tail=tail(log),
-            advice="look whether this machine reaches a Debian mirror; one of your own is named with HECTO_DEBIAN_MIRROR=URL",
+            advice="look whether this machine reaches a Debian mirror; HECTO_DEBIAN_MIRROR=URL names one of your own",
         )
 
 

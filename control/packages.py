@@ -29,22 +29,33 @@ class Need:
     def met(self) -> bool:
         """Whether nothing has to be installed. Servers live in sbin, which is not on everybody's PATH."""
         path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
-        return all(shutil.which(name, path=path) for name in self.commands) and all(any(Path("/").glob(name)) for name in self.files)
+        return all(shutil.which(name, path=path) for name in self.commands) and all(
+            any(Path("/").glob(name)) for name in self.files
+        )
 
 
 def for_hosts() -> list[Need]:
     """What it takes to boot a local host and to reach it."""
     return [
         Need("to run local hosts in containers", ("podman", runtime()), ("podman", runtime())),
-        Need("the network of local hosts", ("netavark", "aardvark-dns", "iptables"), ("iptables",), ("usr/lib/podman/netavark",)),
+        Need(
+            "the network of local hosts",
+            ("netavark", "aardvark-dns", "iptables"),
+            ("iptables",),
+            ("usr/lib/podman/netavark",),
+        ),
         Need("to make Debian images", ("mmdebstrap",), ("mmdebstrap",)),
-        Need("the keys that Debian's packages are signed with", ("debian-archive-keyring",), files=("usr/share/keyrings/debian-archive-keyring.*",)),
+        Need(
+            "the keys that Debian's packages are signed with",
+            ("debian-archive-keyring",),
+            files=("usr/share/keyrings/debian-archive-keyring.*",),
+        ),
         Need("to reach hosts", ("openssh-client",), ("ssh", "ssh-keygen")),
     ]
 
 
 def for_releases() -> list[Need]:
-    """What it takes to build a release: the browser's part is bundled here, the rest in a container. An installed Node.js is kept."""
+    """What it takes to build a release beside containers. An installed Node.js is kept."""
     return [
         Need("to build the browser's scripts and styles", ("nodejs", "npm"), ("node", "npm")),
     ]
@@ -81,7 +92,10 @@ def install(needs: Iterable[Need]) -> None:
         return
     packages = sorted({package for need in missing for package in need.packages})
     if shutil.which("apt-get") is None:
-        raise Failure(f"missing on this machine: {', '.join(packages)}", advice="this machine has no apt-get: install their equivalents by hand")
+        raise Failure(
+            f"missing on this machine: {', '.join(packages)}",
+            advice="this machine has no apt-get: install their equivalents by hand",
+        )
     say("  These Debian packages are missing here and will be installed with apt-get:")
     for need in missing:
         say(f"    {' '.join(need.packages):<40} {need.why}")
@@ -91,7 +105,17 @@ def install(needs: Iterable[Need]) -> None:
         run(as_root(["apt-get", "-q", "update"]), log=log, advice=advice, watch=current.note)
         with _no_servers():
             run(
-                as_root(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qy", "install", "--no-install-recommends", *packages]),
+                as_root(
+                    [
+                        "env",
+                        "DEBIAN_FRONTEND=noninteractive",
+                        "apt-get",
+                        "-qy",
+                        "install",
+                        "--no-install-recommends",
+                        *packages,
+                    ]
+                ),
                 log=log,
                 advice=advice,
                 watch=current.note,
@@ -99,7 +123,7 @@ def install(needs: Iterable[Need]) -> None:
 
 
 class _no_servers:
-    """While packages are installed: they may not start servers on this machine, nor make a PostgreSQL cluster that nobody asked for."""
+    """While packages are installed: they start no servers on this machine and make no PostgreSQL cluster."""
 
     policy = Path("/usr/sbin/policy-rc.d")
     clusters = Path("/etc/postgresql-common/createcluster.d/hecto.conf")
@@ -107,7 +131,10 @@ class _no_servers:
     def __enter__(self) -> None:
         self.mine: list[Path] = []
         # 101 is Debian policy's answer for "action forbidden".
-        for path, text, mode in ((self.policy, "#!/bin/sh\nexit 101\n", "755"), (self.clusters, "create_main_cluster = false\n", "644")):
+        for path, text, mode in (
+            (self.policy, "#!/bin/sh\nexit 101\n", "755"),
+            (self.clusters, "create_main_cluster = false\n", "644"),
+        ):
             if not path.exists():
                 done = attempt(as_root(["install", "-D", "-m", mode, "/dev/stdin", path]), stdin=text)
                 if done.returncode == 0:

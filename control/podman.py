@@ -28,8 +28,8 @@ def systemd_options() -> list[str]:
     options = [
         *limit_options(),
         "--systemd=always",
-        # Mount name spaces, nftables and tracing for hardened units; without them they end in 226/NAMESPACE. --privileged would
-        # do too, but boots degraded, because it also shows the host's devices.
+        # Mount name spaces, nftables and tracing for hardened units; without them they end in 226/NAMESPACE.
+        # --privileged would do too, but boots degraded, because it also shows the control machine's devices.
         "--cap-add=SYS_ADMIN,NET_ADMIN,SYS_PTRACE",
         "--security-opt=seccomp=unconfined",
         "--security-opt=unmask=ALL",
@@ -43,7 +43,7 @@ def systemd_options() -> list[str]:
 
 
 def limit_options() -> list[str]:
-    """Resource limits that every container here needs: podman's own can be above ours, and then the runtime fails in setrlimit."""
+    """Limits that every container here needs: podman's own can be above ours, and then the runtime fails."""
     options = []
     limits = {"nofile": resource.RLIMIT_NOFILE, "nproc": resource.RLIMIT_NPROC, "memlock": resource.RLIMIT_MEMLOCK}
     for name, number in limits.items():

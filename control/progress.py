@@ -41,7 +41,7 @@ def say(text: str = "") -> None:
 
 
 class Step:
-    """A running step. On a terminal its line counts the seconds and shows the latest note; elsewhere only the result is printed."""
+    """A running step. A terminal shows its seconds and latest note all the time, anything else only the result."""
 
     def __init__(self, title: str) -> None:
         self.title = title
@@ -60,7 +60,9 @@ class Step:
             self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._done.set()
         if self._live:
             self._thread.join()

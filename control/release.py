@@ -1,7 +1,8 @@
 """Releases: one immutable archive with all that a host needs to run the product, named by what went into it.
 
-It is built inside a container of the suite's own image at the path where it will live, so hosts unpack it and need neither a compiler nor a
-package index, and their PostgreSQL driver uses the distribution's libpq with its security updates.
+It is built inside a container of the suite's own image at the path where it will live, so hosts unpack it and need
+neither a compiler nor a package index, and their PostgreSQL driver uses the distribution's libpq with its security
+updates.
 """
 
 from __future__ import annotations
@@ -70,7 +71,9 @@ def _build(name: str, suite: str, image: str, artifact: Path) -> None:
     staging = artifact.with_name(f".building-{name}")
     output(as_root(["rm", "-rf", staging]))
     source = staging / "source"
-    shutil.copytree(APP, source, ignore=shutil.ignore_patterns("node_modules", "frontend", "__pycache__", "*.egg-info", "build"))
+    shutil.copytree(
+        APP, source, ignore=shutil.ignore_patterns("node_modules", "frontend", "__pycache__", "*.egg-info", "build")
+    )
     shutil.copytree(BUILT, source / "hecto" / "static" / "dist", dirs_exist_ok=True)
     wheels = CACHE / "wheels" / f"{suite}-{fingerprint([APP / 'requirements.txt'], build_image(suite))[:12]}"
     wheels.mkdir(parents=True, exist_ok=True)
@@ -95,18 +98,32 @@ def _build(name: str, suite: str, image: str, artifact: Path) -> None:
         "/release.sh",
     )
     log = CACHE / "log" / f"release-{suite}.log"
-    run(command, log=log, advice="if a package could not be fetched: pip's configuration, PIP_* and proxy variables and the CA bundle of this machine are passed on")
+    run(
+        command,
+        log=log,
+        advice="if a package could not be fetched: this machine's pip configuration, proxies and CA bundle are passed on",
+    )
     (staging / "release.tar.zst").replace(artifact)
     output(as_root(["rm", "-rf", staging]))
 
 
 def _package_index() -> list[str]:
-    """How pip reaches its package index here: the machine's own certificates, proxies and pip configuration, handed to the container."""
-    options = [f"--env={name}" for name in os.environ if name.lower() in ("http_proxy", "https_proxy", "no_proxy") or name.startswith("PIP_")]
+    """How pip reaches its index here: this machine's certificates, proxies and pip configuration for the container."""
+    options = [
+        f"--env={name}"
+        for name in os.environ
+        if name.lower() in ("http_proxy", "https_proxy", "no_proxy") or name.startswith("PIP_")
+    ]
     bundle = next((path for name in ("PIP_CERT", "SSL_CERT_FILE") if (path := os.environ.get(name))), CA_BUNDLE)
     if Path(bundle).is_file():
-        options += [f"--volume={bundle}:/ca.crt:ro", *(f"--env={name}=/ca.crt" for name in ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"))]
-    for inside, outside in (("/etc/pip.conf", Path("/etc/pip.conf")), ("/root/.config/pip/pip.conf", Path.home() / ".config/pip/pip.conf")):
+        options += [
+            f"--volume={bundle}:/ca.crt:ro",
+            *(f"--env={name}=/ca.crt" for name in ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")),
+        ]
+    for inside, outside in (
+        ("/etc/pip.conf", Path("/etc/pip.conf")),
+        ("/root/.config/pip/pip.conf", Path.home() / ".config/pip/pip.conf"),
+    ):
         if outside.is_file():
             options.append(f"--volume={outside}:{inside}:ro")
     return options

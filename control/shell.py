@@ -21,7 +21,10 @@ def as_root(command: Command) -> list[str]:
     if os.geteuid() == 0:
         return words
     if shutil.which("sudo") is None:
-        raise Failure(f"'{words[0]}' needs root and sudo is not installed", advice="run ./hecto as root, or install and set up sudo")
+        raise Failure(
+            f"'{words[0]}' needs root and sudo is not installed",
+            advice="run ./hecto as root, or install and set up sudo",
+        )
     return ["sudo", *words]
 
 
@@ -29,15 +32,24 @@ def output(command: Command, *, stdin: str | None = None, env: Mapping[str, str]
     """Run a short command and return what it printed, without the trailing newline."""
     done = attempt(command, stdin=stdin, env=env)
     if done.returncode != 0:
-        raise Failure(f"'{_shown(command)}' failed with exit code {done.returncode}", tail=(done.stderr or done.stdout).strip())
+        raise Failure(
+            f"'{_shown(command)}' failed with exit code {done.returncode}", tail=(done.stderr or done.stdout).strip()
+        )
     return done.stdout.rstrip("\n")
 
 
-def attempt(command: Command, *, stdin: str | None = None, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def attempt(
+    command: Command, *, stdin: str | None = None, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run a short command whose failure is an answer too."""
     try:
         return subprocess.run(
-            [str(word) for word in command], input=stdin, env=_environment(env), text=True, capture_output=True, check=False
+            [str(word) for word in command],
+            input=stdin,
+            env=_environment(env),
+            text=True,
+            capture_output=True,
+            check=False,
         )
     except FileNotFoundError:
         raise Failure(f"the program '{command[0]}' is not installed") from None
@@ -71,8 +83,7 @@ def run(
         except FileNotFoundError:
             raise Failure(f"the program '{command[0]}' is not installed") from None
         try:
-            assert process.stdout is not None
-            for line in process.stdout:
+            for line in process.stdout or ():
                 sink.write(line)
                 sink.flush()
                 if watch:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,7 +16,11 @@ STATE = ROOT / ".hecto"
 CACHE = STATE / "cache"
 SUITES = ("trixie", "bookworm")  # Debian 13 and 12
 DEFAULT_INSTANCES = 4  # a laptop's share; the single-host topology runs a hundred
-PORTS = {"https_port": ("HECTO_HTTPS_PORT", 8443), "http_port": ("HECTO_HTTP_PORT", 8080), "ssh_port": ("HECTO_SSH_PORT", 2222)}
+PORTS = {
+    "https_port": ("HECTO_HTTPS_PORT", 8443),
+    "http_port": ("HECTO_HTTP_PORT", 8080),
+    "ssh_port": ("HECTO_SSH_PORT", 2222),
+}
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,10 @@ def load_site(name: str | None = None) -> Site:
     """The site that HECTO_NAME names: as its host was made, or as the environment asks for a new one."""
     name = name or os.environ.get("HECTO_NAME") or "local"
     if not re.fullmatch(r"[a-z][a-z0-9-]{0,30}", name) or name == CACHE.name:
-        raise Failure(f"HECTO_NAME is '{name}'", advice="use at most 31 lower-case letters, digits and hyphens, a letter first; 'cache' is taken")
+        raise Failure(
+            f"HECTO_NAME is '{name}'",
+            advice="use at most 31 lower-case letters, digits and hyphens, a letter first; 'cache' is taken",
+        )
     try:
         known = json.loads((STATE / name / "host.json").read_text())
     except FileNotFoundError:
@@ -70,12 +78,12 @@ def load_site(name: str | None = None) -> Site:
         container=f"hecto-{name}",
         suite=_suite(known.get("suite")),
         instances=_number("HECTO_INSTANCES", known.get("instances", DEFAULT_INSTANCES), 1, 999),
-        **{key: _number(variable, known.get(key, default), 1, 65535) for key, (variable, default) in PORTS.items()},
+        **{key: _port(variable, known.get(key), default) for key, (variable, default) in PORTS.items()},
     )
     for key, (variable, _) in PORTS.items():
         if known and known[key] != getattr(site, key):
             raise Failure(
-                f"{variable} asks for port {getattr(site, key)}, but the host of site '{name}' was made with port {known[key]}",
+                f"{variable} asks for port {getattr(site, key)}, but the host of site '{name}' has port {known[key]}",
                 advice=f"unset {variable}, or make the host anew: ./hecto destroy && ./hecto up",
             )
     return site
@@ -88,9 +96,20 @@ def _suite(known: str | None) -> str:
     if known and wanted != known:
         raise Failure(
             f"HECTO_SUITE asks for {wanted}, but the host of this site runs {known}",
-            advice="unset HECTO_SUITE, make a second site with HECTO_NAME, or make the host anew: ./hecto destroy && ./hecto up",
+            advice="unset HECTO_SUITE, name another site with HECTO_NAME, or first run: ./hecto destroy",
         )
     return wanted
+
+
+def _port(variable: str, known: int | None, default: int) -> int:
+    wanted = _number(variable, known or default, 0, 65535)
+    if wanted:
+        return wanted
+    if known:
+        return known
+    with socket.socket() as probe:  # 0 asks for any port that is free now, as tests do
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _number(variable: str, default: int, low: int, high: int) -> int:

@@ -26,13 +26,18 @@ def ensure_tools() -> None:
             return
         packages.install(packages.for_tools())
         log = CACHE / "log" / "tools.log"
-        advice = "look whether pip reaches its package index from here; pip's own configuration and PIP_* variables are honoured"
+        advice = "look whether pip reaches its package index from here; its configuration and PIP_* are honoured"
         with step("Tools: Ansible, linters, test runners (.venv)") as current:
             if STAMP.exists():
                 shutil.rmtree(VENV)
             run([sys.executable, "-m", "venv", VENV], log=log)
             files = [word for file in REQUIREMENTS[:1] for word in ("-r", file)]
-            run([VENV / "bin" / "pip", "install", "--disable-pip-version-check", *files], log=log, advice=advice, watch=current.note)
+            run(
+                [VENV / "bin" / "pip", "install", "--disable-pip-version-check", *files],
+                log=log,
+                advice=advice,
+                watch=current.note,
+            )
             STAMP.write_text(wanted)
 
 
@@ -55,4 +60,3 @@ def _fingerprint() -> str:
     for file in REQUIREMENTS:
         digest.update(file.read_bytes())
     return digest.hexdigest()
-

@@ -1,0 +1,108 @@
+"""Run a playbook: its output in a log, its present task on the terminal, one line for each finished role."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from control.progress import Failure, Step, say, step, tail
+from control.shell import attempt, run
+from control.site import ROOT, Site
+from control.tools import environment, tool
+
+_TASK = re.compile(r"^(?:TASK|RUNNING HANDLER) \[(?:(?P<role>[a-z_]+) : )?(?P<task>.*)\] \**$")
+_RECAP = re.compile(r"^\S+\s+: ok=\d+\s+changed=(?P<changed>\d+)\s+unreachable=")
+
+
+def run_playbook(
+    playbook: str, arguments: Sequence[str], site: Site, variables: Mapping[str, str] | None = None
+) -> int:
+    """Run a playbook of this project and return how many tasks changed something."""
+    log = site.log / f"{Path(playbook).stem}.log"
+    log.unlink(missing_ok=True)
+    env = {**environment(), "HECTO_NAME": site.name, "ANSIBLE_NOCOLOR": "1", **(variables or {})}
+    # A proxy of this machine has nothing to do with hosts, and Ansible would take its language from the terminal.
+    env |= {"LC_ALL": "C.UTF-8"}
+    with step(f"Playbook {playbook}") as current:
+        follower = _Follower(current)
+        try:
+            run(
+                [tool("ansible-playbook"), *arguments, ROOT / "playbooks" / playbook],
+                log=log,
+                env=env,
+                cwd=ROOT,
+                watch=follower.see,
+            )
+        except Failure as failure:
+            raise Failure(
+                f"playbook {playbook} failed in task '{follower.task}'",
+                log=log,
+                tail=_error(log) or failure.tail,
+                advice="see the message above; then run the same command again, it goes on where it stopped",
+            ) from None
+        current.title += f": {follower.changed} changed"
+    return follower.changed
+
+
+def plans(inventory: Path, site: Site) -> dict[str, str]:
+    """The computed plan of every host of an inventory; no host is asked."""
+    env = {**environment(), "HECTO_NAME": site.name, "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"}
+    command: list[str | Path] = [tool("ansible-playbook"), "-i", inventory, ROOT / "playbooks" / "plan.yml"]
+    done = attempt(command, env=env)
+    try:
+        results = json.loads(done.stdout[done.stdout.index("{") :])["plays"][-1]["tasks"][-1]["hosts"]
+    except (ValueError, LookupError):
+        raise Failure(
+            f"the plan of {inventory} cannot be computed", tail=(done.stderr or done.stdout).strip()
+        ) from None
+    refused = {name: str(result["msg"]) for name, result in results.items() if result.get("failed")}
+    if refused:
+        lines = "\n".join(f"{name}: {message}" for name, message in refused.items())
+        raise Failure(f"the plan of {inventory} does not work out", tail=lines)
+    return {name: str(result["msg"]) for name, result in results.items()}
+
+
+class _Follower:
+    """Follows the output of ansible-playbook."""
+
+    def __init__(self, current: Step) -> None:
+        self.task = "(none yet)"
+        self.changed = 0
+        self._step = current
+        self._role = ""
+        self._since = time.monotonic()
+
+    def see(self, line: str) -> None:
+        """Take note of one line of output."""
+        if found := _TASK.match(line):
+            role = found["role"] or ""
+            self.task = f"{role} : {found['task']}" if role else found["task"]
+            self._step.note(self.task)
+            if role != self._role:
+                self._finish_role(role)
+        elif found := _RECAP.match(line):
+            self._finish_role("")
+            self.changed += int(found["changed"])
+
+    def _finish_role(self, following: str) -> None:
+        now = time.monotonic()
+        if self._role:
+            clear = "\r\033[K" if os.isatty(2) else ""
+            say(f"{clear}         role {self._role:<51} {now - self._since:6.1f} s")
+        self._role, self._since = following, now
+
+
+def _error(log: Path) -> str:
+    """The first fatal message of a run: what follows it is only its consequence."""
+    lines = log.read_text(errors="replace").splitlines()
+    starts = [
+        number for number, line in enumerate(lines) if line.startswith(("fatal:", "[ERROR]", "ERROR!", "failed:"))
+    ]
+    if not starts:
+        return tail(log)
+    start = starts[0]
+    return "\n".join(line for line in lines[start : start + 25] if line.strip())

@@ -1,0 +1,130 @@
+"""The stages of ./hecto test: what each one proves and how it is run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from control import packages
+from control.assets import ensure_assets
+from control.progress import step
+from control.site import ROOT
+from control.tools import environment, tool
+
+TEST_SITE = "test"
+SCENARIOS = {"default": "trixie", "bookworm": "bookworm"}
+# Hosts that tests boot get ports that are free at that moment, so nothing of the machine's owner is in the way.
+ANY_PORT = {"HECTO_HTTPS_PORT": "0", "HECTO_HTTP_PORT": "0", "HECTO_SSH_PORT": "0"}
+
+
+@dataclass(frozen=True)
+class Command:
+    """One program of a stage."""
+
+    words: list[str]
+    env: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the tests that can be chosen by its name."""
+
+    name: str
+    about: str
+    commands: Callable[[], list[Command]]
+    needs_host: bool = False
+    minutes: int = 10  # far above what it takes on 2 cores: a test that hangs must fail, not wait for CI's own limit
+
+
+def lint() -> list[Command]:
+    """Every linter, each with its own configuration in this repository."""
+    found = [
+        Command(["ruff", "check", "."]),
+        Command(["ruff", "format", "--check", "."]),
+        Command(["mypy"]),
+        Command(["lint-imports"]),
+        Command(["yamllint", "--strict", "."]),
+        # Collections come with the ansible package, so nothing has to be fetched.
+        Command(["ansible-lint", "--offline", "--strict"]),
+        Command(["djlint", "app/hecto", "--lint"]),
+    ]
+    if shutil.which("shellcheck"):
+        found.append(Command(["shellcheck", "--shell=sh", "control/release.sh"]))
+        found.append(Command(["shellcheck", "hecto", ".ci/run"]))
+    return found
+
+
+def unit() -> list[Command]:
+    """Tests of single parts and of the structure."""
+    return [_pytest("tests/unit", "tests/architecture", "-n", "auto")]
+
+
+def integration() -> list[Command]:
+    """Tests against PostgreSQL and Redis servers that they start themselves."""
+    packages.install(packages.for_tests())
+    return [_pytest("tests/integration", "-n", "auto")]
+
+
+def site() -> list[Command]:
+    """A whole site: up, again, scaled under load."""
+    return [_up(), _pytest("tests/host", site=True)]
+
+
+def browser() -> list[Command]:
+    """The product as a person sees it."""
+    packages.install(packages.for_tests())
+    with step("Browser's scripts and styles") as current:
+        ensure_assets(current)
+    return [_up(), _pytest("tests/e2e", site=True)]
+
+
+def molecule(scenario: str) -> Callable[[], list[Command]]:
+    """The playbook on an untouched host, twice, and then what the host answers."""
+
+    def commands() -> list[Command]:
+        env = {
+            "HECTO_NAME": f"molecule-{scenario}",
+            "HECTO_SUITE": SCENARIOS[scenario],
+            "HECTO_INSTANCES": "4",
+            **ANY_PORT,
+        }
+        return [Command(["molecule", "test", "--scenario-name", scenario], env)]
+
+    return commands
+
+
+STAGES = (
+    Stage("lint", "linters and type checks", lint),
+    Stage("unit", "single parts and the structure", unit),
+    Stage("integration", "the product on real PostgreSQL and Redis", integration),
+    Stage("site", "./hecto up, again, scaled 4 to 12 to 4 under load", site, needs_host=True, minutes=20),
+    Stage("e2e", "the product in a browser", browser, needs_host=True, minutes=20),
+    Stage("molecule", "the playbook on an untouched Debian 13", molecule("default"), needs_host=True, minutes=20),
+    Stage(
+        "molecule-bookworm", "the playbook on an untouched Debian 12", molecule("bookworm"), needs_host=True, minutes=20
+    ),
+)
+# What may be left when a run is interrupted.
+TEST_SITES = (TEST_SITE, *(f"molecule-{scenario}" for scenario in SCENARIOS))
+
+
+def site_environment() -> dict[str, str]:
+    """The environment of the site that tests share; a HECTO_ variable of the caller's own site has no say here."""
+    return {"HECTO_NAME": TEST_SITE, "HECTO_SUITE": "", "HECTO_INSTANCES": "", **ANY_PORT}
+
+
+def full_environment(command: Command) -> dict[str, str]:
+    """The environment that a command of a stage runs in."""
+    return {**os.environ, "HECTO_INSTANCES": "", **environment(), **command.env}
+
+
+def _up() -> Command:
+    return Command([str(ROOT / "hecto"), "up", "--instances", "4"], site_environment())
+
+
+def _pytest(*words: str, site: bool = False) -> Command:
+    directories = [word for word in words if not word.startswith("tests/") or Path(ROOT, word).is_dir()]
+    return Command([str(tool("pytest")), *directories], site_environment() if site else {})
