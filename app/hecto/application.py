@@ -8,7 +8,7 @@ from typing import Any
 from flask import Flask
 from werkzeug.routing import IntegerConverter
 
-from hecto.core import endpoints, headers, health, openapi, problems, unit_of_work
+from hecto.core import endpoints, headers, health, openapi, pages, problems, unit_of_work
 from hecto.core.cache import Cache
 from hecto.core.db import Database
 from hecto.core.endpoints import Router
@@ -64,6 +64,7 @@ def create_app(settings: Settings) -> Flask:
     problems.install(app)
     headers.install(app, services)
     install_templates(app)
+    pages.install(app)
     endpoints.install(app, ROUTERS, services)
     app.register_blueprint(health.blueprint)
     openapi.install(app, ROUTERS)

@@ -1,0 +1,44 @@
+// Small habits of forms.
+
+// A choice that takes effect at once: <select data-submit>, radio buttons of a filter.
+function submitOnChange({ target }) {
+  if (target.closest("[data-submit]")) target.form?.requestSubmit();
+}
+
+// Ctrl+Enter sends the form from anywhere in it, Escape leaves it for the link marked as the way out.
+function sendOrLeave(event) {
+  const form = event.target.closest?.("form");
+  if (!form) return;
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+    event.preventDefault();
+    form.requestSubmit();
+  } else if (event.key === "Escape") {
+    form.querySelector("[data-leave]")?.click();
+  }
+}
+
+// After a successful write, forms marked for it are empty again and keep the focus: the next line can be typed at once.
+function clearAfter({ detail: { ctx } }) {
+  const form = ctx.sourceElement;
+  if (!form.matches?.("form[data-clear]") || ctx.response.status >= 400) return;
+  form.reset();
+  form.querySelector("[name]:not([type=hidden])")?.focus();
+}
+
+// In a conflict: take over what the other person wrote.
+function takeTheirs({ target }) {
+  const button = target.closest("[data-take]");
+  if (!button) return;
+  const input = document.getElementById(button.dataset.take);
+  input.value = button.dataset.value;
+  input.focus();
+  button.closest(".conflict").remove();
+}
+
+/** Hook into the document, once for all forms that will ever be in it. */
+export function startForms() {
+  document.addEventListener("change", submitOnChange);
+  document.addEventListener("keydown", sendOrLeave);
+  document.addEventListener("htmx:after:request", clearAfter);
+  document.addEventListener("click", takeTheirs);
+}

@@ -1,0 +1,113 @@
+// Every request of htmx: writes carry a key that makes repeating them safe, and what fails in passing is tried again.
+import { announce, toast } from "./messages.js";
+
+// An instance that restarts, or a connection that drops, is back within seconds: 6 tries spread over about 12 s.
+const TRIES = 6;
+const FIRST_PAUSE = 250;
+const LONGEST_PAUSE = 4000;
+const PASSING = new Set([502, 503, 504]);
+const READS = new Set(["GET", "HEAD"]);
+
+/** The pause before try number `attempt`, with jitter so that a thousand browsers do not come back at once. */
+export function pause(attempt, first = FIRST_PAUSE, longest = LONGEST_PAUSE) {
+  const most = Math.min(longest, first * 2 ** attempt);
+  return most / 2 + Math.random() * (most / 2);
+}
+
+const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+/** fetch that goes on trying through network errors and 502, 503, 504. Only for requests that may be repeated. */
+export async function persistentFetch(url, options) {
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      const response = await fetch(url, options);
+      if (!PASSING.has(response.status) || attempt >= TRIES - 1) return response;
+    } catch (error) {
+      if (options.signal?.aborted || attempt >= TRIES - 1) throw error;
+    }
+    if (attempt === 1) announce("The server does not answer. Trying again.");
+    await sleep(pause(attempt));
+  }
+}
+
+// One key for one user action. While its outcome is unknown (every try failed), sending the same form with the same
+// content again is the same action: the server then answers with the first result instead of doing it twice.
+const open = new WeakMap();
+
+function keyFor(element, content) {
+  const known = open.get(element);
+  if (known?.content === content) return known.key;
+  const key = crypto.randomUUID();
+  open.set(element, { content, key });
+  return key;
+}
+
+function prepare({ detail: { ctx } }) {
+  const { request } = ctx;
+  if (!READS.has(request.method)) {
+    const content = `${request.action}?${new URLSearchParams(request.body)}`;
+    request.headers["Idempotency-Key"] = keyFor(ctx.sourceElement, content);
+    request.headers["X-CSRF-Token"] = document.querySelector("meta[name=csrf-token]")?.content ?? "";
+  }
+  ctx.fetch = persistentFetch;
+}
+
+function settle({ detail: { ctx } }) {
+  const status = ctx.response?.status;
+  if (status && !PASSING.has(status)) open.delete(ctx.sourceElement);
+}
+
+/** What a problem page says: its sentence, and the fields that it names. */
+function problemOf(text) {
+  const page = new DOMParser().parseFromString(text, "text/html");
+  const errors = [...page.querySelectorAll("[data-problem-field]")].map((line) => ({
+    field: line.dataset.problemField,
+    message: line.textContent.trim(),
+  }));
+  return { detail: page.querySelector("[data-problem-detail]")?.textContent.trim(), errors };
+}
+
+function failed({ detail: { ctx } }) {
+  if (ctx.sourceElement.hasAttribute(`hx-status:${ctx.response.status}`)) return;
+  const { detail, errors } = problemOf(ctx.text);
+  const form = ctx.sourceElement.closest?.("form");
+  const shown = form ? errors.filter((error) => showFieldError(form, error)) : [];
+  if (shown.length) {
+    form.querySelector("[aria-invalid=true]").focus();
+    return;
+  }
+  // A refresh that nobody asked for may fail in silence: the connection badge tells, and the next event repeats it.
+  if (ctx.sourceEvent?.type?.startsWith("live:")) return;
+  toast(detail ?? `The server answered ${ctx.response.status}. Nothing was changed. Try again, or load the page anew.`);
+}
+
+function showFieldError(form, { field, message }) {
+  const input = form.elements.namedItem(field);
+  if (!(input instanceof HTMLElement)) return false;
+  const id = `${input.id || field}-wrong`;
+  let note = document.getElementById(id);
+  if (!note) {
+    note = document.createElement("p");
+    note.id = id;
+    note.className = "wrong";
+    (input.closest(".field") ?? form).append(note);
+  }
+  note.textContent = message;
+  input.setAttribute("aria-invalid", "true");
+  input.setAttribute("aria-describedby", id);
+  return true;
+}
+
+function unreachable({ detail: { ctx, error } }) {
+  if (!ctx || error?.name === "AbortError" || ctx.sourceEvent?.type?.startsWith("live:")) return;
+  toast("The server could not be reached, so it is not known whether this was saved. What you typed is still here: send it again, it will not be done twice.");
+}
+
+/** Hook into htmx. */
+export function startRequests() {
+  document.addEventListener("htmx:config:request", prepare);
+  document.addEventListener("htmx:after:request", settle);
+  document.addEventListener("htmx:response:error", failed);
+  document.addEventListener("htmx:error", unreachable);
+  document.addEventListener("input", ({ target }) => target.removeAttribute?.("aria-invalid"));
+}
