@@ -221,7 +221,8 @@ class AppInstance:
         self.url = f"http://127.0.0.1:{5000 + self.number}"
         self.control = site.run / "control" / f"{self.number}.sock"
         self.log = site.directory / f"{self.name}.log"
-        self.environment = site.environment(self.number, **environment)
+        # Clients come straight to the instance here, so its own address is the public one.
+        self.environment = site.environment(self.number, HECTO_PUBLIC_URL=self.url, **environment)
         self.process: subprocess.Popen[bytes] | None = None
         self.start()
 

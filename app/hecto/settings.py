@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 
 import orjson
 
-
 T = TypeVar("T")
 
 

@@ -31,6 +31,11 @@ class Input(BaseModel):
         return self
 
 
+def not_sent() -> Any:
+    """The default of a field that may be left out but not be null; views look only at the fields that were sent."""
+    return None
+
+
 Model = TypeVar("Model", bound=Input)
 
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import orjson
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from socketio.pubsub_manager import PubSubManager
 
 from hecto.core.store import Store, StoreUnavailable, connection_options
@@ -31,11 +33,12 @@ class Bus(PubSubManager):  # type: ignore[misc]
         super().__init__(channel=CHANNEL)
         self.listening = False
         self._store = store
-        # No timeout for reads: silence is normal here. Health checks notice a connection that died silently.
+        # No timeout for reads: silence is normal here.
         options = {**connection_options(settings), "socket_timeout": None, "socket_keepalive": True}
         if settings.redis_socket:
             options.pop("socket_keepalive")
-        self._listener = redis.Redis(**options)
+        # No repeats inside of redis-py either: while it repeats, nobody knows that this instance is deaf.
+        self._listener = redis.Redis(**options, retry=Retry(NoBackoff(), 0))
 
     def _publish(self, data: dict[str, Any]) -> None:
         message = orjson.dumps(data, default=str)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from hecto.core.endpoints import Context, Router
-from hecto.core.input import LARGEST_ID, Input
+from hecto.core.input import LARGEST_ID, Input, not_sent
 from hecto.modules.tasks import queries, service
 from hecto.modules.tasks.queries import ActivityQuery, TaskQuery
 
@@ -31,12 +31,12 @@ class NewTask(Input):
 
 class TaskChange(Input):
     version: Identifier
-    title: Title = ""
-    description: Description = ""
-    status: StatusName = "open"
-    priority: Priority = 3
-    due_date: date | None = None
-    assignee_id: Identifier | None = None
+    title: Title = Field(default_factory=not_sent)
+    description: Description = Field(default_factory=not_sent)
+    status: StatusName = Field(default_factory=not_sent)
+    priority: Priority = Field(default_factory=not_sent)
+    due_date: date | None = Field(default_factory=not_sent)
+    assignee_id: Identifier | None = Field(default_factory=not_sent)
 
 
 class NewComment(Input):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, selectinload
 
 from hecto.core import activity
@@ -38,11 +39,15 @@ def create(
 ) -> User:
     """Create a user; raises Invalid when the address is taken or a role does not exist."""
     if find_by_email(session, email) is not None:
-        raise Invalid([FieldError("/email", "There already is a user with this e-mail address.")])
+        raise _address_taken()
     user = User(email=email.strip(), name=name.strip(), password_hash=password_hash)
     user.roles = _roles(session, actor, roles)
     session.add(user)
-    session.flush()
+    try:
+        session.flush()
+    except IntegrityError as error:
+        # Somebody created the same user since we looked.
+        raise _address_taken() from error
     activity.record(session, actor, "user", user.id, "created", {"roles": sorted(roles)})
     return user
 
@@ -113,6 +118,10 @@ def built_in_roles(registry: Registry) -> dict[str, tuple[str, list[str]]]:
     """The roles that every site has: name -> (label, permissions)."""
     everyday = [permission for permission in registry.labels if not permission.endswith(".manage")]
     return {ADMINISTRATOR: ("Administrator", [EVERYTHING]), MEMBER: ("Member", everyday)}
+
+
+def _address_taken() -> Invalid:
+    return Invalid([FieldError("/email", "There already is a user with this e-mail address.")])
 
 
 def _roles(session: Session, actor: Actor, names: Sequence[str]) -> list[Role]:

@@ -1,0 +1,85 @@
+"""Clients of running instances."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+import requests
+
+from tests.servers import ADMIN_EMAIL, ADMIN_PASSWORD, AppInstance, Postgres, Site
+
+_numbers = itertools.count(1)
+PASSWORD = "a password for tests"
+
+
+class Client(requests.Session):
+    """Somebody who uses the API of one instance."""
+
+    def __init__(self, instance: AppInstance) -> None:
+        super().__init__()
+        self.base = instance.url
+        self.refresh_token = ""
+        self.user_id = 0
+
+    def request(self, method, url, **options):  # type: ignore[no-untyped-def]
+        """Send a request to a path of the instance."""
+        options.setdefault("timeout", 30)
+        return super().request(method, self.base + url if url.startswith("/") else url, **options)
+
+    def sign_in(self, email: str, password: str) -> Client:
+        """Sign in and send the token from now on."""
+        answer = self.post("/api/auth/login", json={"email": email, "password": password})
+        assert answer.status_code == 200, answer.text
+        self.headers["Authorization"] = "Bearer " + answer.json()["access_token"]
+        self.refresh_token = answer.json()["refresh_token"]
+        self.user_id = answer.json()["user"]["id"]
+        return self
+
+    def at(self, instance: AppInstance) -> Client:
+        """The same sign-in, at another instance."""
+        other = Client(instance)
+        other.headers.update(self.headers)
+        other.refresh_token, other.user_id = self.refresh_token, self.user_id
+        return other
+
+    def create_task(self, title: str = "a task", **fields: object) -> dict:
+        """Create a task and return it."""
+        answer = self.post("/api/tasks", json={"title": title, **fields})
+        assert answer.status_code == 201, answer.text
+        return answer.json()
+
+
+@pytest.fixture(scope="session")
+def instance(instances: tuple[AppInstance, AppInstance]) -> AppInstance:
+    return instances[0]
+
+
+@pytest.fixture(scope="session")
+def admin(instance: AppInstance) -> Client:
+    """The administrator that setup created."""
+    return Client(instance).sign_in(ADMIN_EMAIL, ADMIN_PASSWORD)
+
+
+@pytest.fixture
+def client(instance: AppInstance) -> Client:
+    """Somebody who is not signed in."""
+    return Client(instance)
+
+
+@pytest.fixture
+def member(instance: AppInstance, admin: Client) -> Client:
+    """A new user with the everyday role, signed in."""
+    email = f"member{next(_numbers)}@example.com"
+    body = {"email": email, "name": f"Member {email}", "password": PASSWORD}
+    assert admin.post("/api/users", json=body).status_code == 201
+    found = Client(instance).sign_in(email, PASSWORD)
+    found.email = email
+    return found
+
+
+@pytest.fixture
+def sql(site: Site, postgres: Postgres) -> Iterator:
+    """Run SQL on the site's database as the superuser."""
+    return lambda statement: postgres.sql(site.database, statement)

@@ -1,0 +1,167 @@
+"""Signing in and out, tokens, sessions, permissions."""
+
+from __future__ import annotations
+
+import concurrent.futures
+
+import jwt
+import pytest
+import requests
+
+from tests.integration.conftest import PASSWORD, Client
+from tests.servers import ADMIN_EMAIL, ADMIN_PASSWORD, SECRET_KEY
+
+
+def test_sign_in_gives_tokens_and_the_user(client):
+    answer = client.post("/api/auth/login", json={"email": ADMIN_EMAIL.upper(), "password": ADMIN_PASSWORD})
+    assert answer.status_code == 200
+    assert {"access_token", "refresh_token", "user"} <= set(answer.json())
+    assert answer.json()["user"]["email"] == ADMIN_EMAIL
+
+
+def test_a_wrong_password_and_an_unknown_user_get_the_same_answer(client, member):
+    wrong = client.post("/api/auth/login", json={"email": member.email, "password": "something else"})
+    unknown = client.post("/api/auth/login", json={"email": "nobody@example.com", "password": "something else"})
+    assert wrong.status_code == unknown.status_code == 401
+    assert {**wrong.json(), "request_id": ""} == {**unknown.json(), "request_id": ""}
+
+
+def test_guessing_a_password_is_throttled_also_in_parallel(client, member, instances):
+    def guess(number):
+        at = Client(instances[number % 2])
+        return at.post("/api/auth/login", json={"email": member.email, "password": f"guess {number}"})
+
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(guess, range(20)))
+    assert sorted(answer.status_code for answer in answers) == [401] * 10 + [429] * 10
+    throttled = client.post("/api/auth/login", json={"email": member.email, "password": PASSWORD})
+    assert throttled.status_code == 429
+    assert 0 < int(throttled.headers["Retry-After"]) <= 900
+
+
+@pytest.mark.parametrize("token", ["", "x", "a.b.c", jwt.encode({"sub": "1", "sid": "x", "exp": 9e9}, "k" * 32)])
+def test_a_forged_token_is_refused(client, token):
+    answer = client.get("/api/tasks", headers={"Authorization": f"Bearer {token}"})
+    assert answer.status_code == 401
+    assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+def test_a_token_signed_with_the_raw_secret_is_refused(client, member):
+    claims = jwt.decode(member.headers["Authorization"][7:], options={"verify_signature": False})
+    forged = jwt.encode(claims, SECRET_KEY)
+    assert client.get("/api/tasks", headers={"Authorization": f"Bearer {forged}"}).status_code == 401
+
+
+def test_a_cookie_made_of_an_access_session_is_refused(client, member):
+    """An API session has no cookie: its id is no secret, it stands in the token."""
+    session_id = member.refresh_token.partition(".")[0]
+    for cookie in (f"{session_id}.", f"{session_id}.x", member.refresh_token):
+        assert client.get("/api/me", headers={"Cookie": f"hecto={cookie}"}).status_code == 401
+
+
+def test_refresh_rotates_and_a_second_use_ends_the_sign_in(member, sql):
+    first = member.refresh_token
+    second = member.post("/api/auth/refresh", json={"refresh_token": first}).json()["refresh_token"]
+    assert second != first
+    # A repeat right away is a client whose answer got lost.
+    third = member.post("/api/auth/refresh", json={"refresh_token": first})
+    assert third.status_code == 200
+    session_id = first.partition(".")[0]
+    sql(f"UPDATE user_session SET rotated_at = rotated_at - interval '1 minute' WHERE id = '{session_id}'")
+    assert member.post("/api/auth/refresh", json={"refresh_token": second}).status_code == 401
+    assert member.post("/api/auth/refresh", json={"refresh_token": third.json()["refresh_token"]}).status_code == 401
+    assert member.get("/api/me").status_code == 401
+
+
+def test_sign_out_works_on_every_instance_at_once(member, instances):
+    elsewhere = member.at(instances[1])
+    assert elsewhere.get("/api/me").status_code == member.get("/api/me").status_code == 200
+    assert member.post("/api/auth/logout").status_code == 204
+    assert elsewhere.get("/api/me").status_code == 401
+    assert elsewhere.post("/api/auth/refresh", json={"refresh_token": member.refresh_token}).status_code == 401
+
+
+def test_sign_out_everywhere_ends_the_other_sign_ins(member, instances):
+    second = Client(instances[1]).sign_in(member.email, PASSWORD)
+    assert second.post("/api/auth/logout-everywhere").status_code == 204
+    assert member.get("/api/me").status_code == 401
+
+
+def test_a_member_may_not_manage_users(member):
+    answer = member.post("/api/users", json={"email": "x@example.com", "name": "X", "password": PASSWORD})
+    assert answer.status_code == 403
+    assert "Create users and change their roles" in answer.json()["detail"]
+
+
+def test_changed_roles_take_effect_on_every_instance(admin, member, instances):
+    elsewhere = member.at(instances[1])
+    assert elsewhere.get("/api/tasks").status_code == 200
+    user = admin.get(f"/api/users/{member.user_id}").json()
+    changed = admin.patch(f"/api/users/{member.user_id}", json={"version": user["version"], "roles": []})
+    assert changed.status_code == 200
+    assert elsewhere.get("/api/tasks").status_code == 403
+
+
+def test_an_inactive_user_is_out_at_once(admin, member):
+    user = admin.get(f"/api/users/{member.user_id}").json()
+    admin.patch(f"/api/users/{member.user_id}", json={"version": user["version"], "active": False})
+    assert member.get("/api/me").status_code == 401
+    again = member.post("/api/auth/login", json={"email": member.email, "password": PASSWORD})
+    assert again.status_code == 401
+
+
+def test_nobody_can_grant_more_than_they_have(admin, member, sql):
+    sql("INSERT INTO role (name, label, permissions) VALUES ('clerk', 'Clerk', '{users.read,users.manage}')")
+    version = admin.get(f"/api/users/{member.user_id}").json()["version"]
+    admin.patch(f"/api/users/{member.user_id}", json={"version": version, "roles": ["clerk"]})
+    body = {"email": "boss@example.com", "name": "Boss", "password": PASSWORD, "roles": ["administrator"]}
+    assert member.post("/api/users", json=body).status_code == 403
+
+
+def test_an_administrator_cannot_lock_themselves_out(admin):
+    me = admin.get(f"/api/users/{admin.user_id}").json()
+    for change in ({"active": False}, {"roles": ["member"]}):
+        assert admin.patch(f"/api/users/{admin.user_id}", json={"version": me["version"], **change}).status_code == 403
+
+
+def test_an_email_address_is_taken_once_in_whatever_case(admin, member):
+    body = {"email": member.email.upper(), "name": "Twin", "password": PASSWORD}
+    answer = admin.post("/api/users", json=body)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["path"] == "/email"
+
+
+def test_two_users_with_one_address_at_once(admin, instances):
+    body = {"email": "race@example.com", "name": "Racer", "password": PASSWORD}
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda n: admin.at(instances[n % 2]).post("/api/users", json=body), range(8)))
+    assert sorted(answer.status_code for answer in answers) == [201] + [422] * 7
+
+
+def test_the_rate_of_a_user_is_limited_over_all_instances(site, admin):
+    from tests.servers import AppInstance
+
+    tight = [AppInstance(site, HECTO_REQUESTS_PER_MINUTE="10") for _ in range(2)]
+    try:
+        email = "eager@example.com"
+        admin.post("/api/users", json={"email": email, "name": "Eager", "password": PASSWORD})
+        eager = Client(tight[0]).sign_in(email, PASSWORD)
+        answers = [eager.at(tight[number % 2]).get("/api/me") for number in range(12)]
+    finally:
+        for instance in tight:
+            instance.stop()
+    assert [answer.status_code for answer in answers] == [200] * 10 + [429] * 2
+    assert answers[0].headers["RateLimit-Policy"] == '"user";q=10;w=60'
+    assert answers[9].headers["RateLimit"].startswith('"user";r=0;t=')
+    assert 1 <= int(answers[11].headers["Retry-After"]) <= 60
+
+
+def test_cookie_writes_need_the_token_and_our_own_origin(instance, admin, site):
+    browser = requests.Session()
+    form = {"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD}
+    foreign = browser.post(f"{instance.url}/sign-in", data=form, headers={"Origin": "https://evil.example"})
+    assert foreign.status_code == 403
+    assert browser.post(f"{instance.url}/sign-in", data=form, allow_redirects=False).status_code == 303
+    assert "HttpOnly" in str(browser.cookies._cookies) or next(iter(browser.cookies)).has_nonstandard_attr("HttpOnly")
+    assert browser.post(f"{instance.url}/api/tasks", json={"title": "forged"}).status_code == 403
+    assert browser.get(f"{instance.url}/api/me").status_code == 200
