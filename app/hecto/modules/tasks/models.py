@@ -47,7 +47,7 @@ class Task(Identified, Stamped, Base):
         # The list pages by falling id, whole or by status or by assignee.
         Index("ix_task_status", "status", text("id DESC")),
         Index("ix_task_assignee", "assignee_id", text("id DESC")),
-        Index("ix_task_title_words", text("title gin_trgm_ops"), postgresql_using="gin"),
+        Index("ix_task_title_words", "title", postgresql_using="gin", postgresql_ops={"title": "gin_trgm_ops"}),
         {"comment": "Things to be done"},
     )
     __mapper_args__ = {"version_id_col": version}

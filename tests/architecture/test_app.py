@@ -1,0 +1,69 @@
+"""Rules of the code base that a reader may rely on."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from hecto.application import ROUTERS
+from hecto.core.permissions import PUBLIC
+from hecto.migrations.migrate import metadata
+
+REPOSITORY = Path(__file__).parents[2]
+TRACKED = subprocess.run(["git", "ls-files"], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout.split()
+SOURCES = [name for name in TRACKED if name.endswith((".py", ".js", ".yml", ".j2", ".html", ".sh")) or name == "hecto"]
+LOCKED = ("package-lock.json",)
+ENDPOINTS = [endpoint for router in ROUTERS for endpoint in router.endpoints]
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_files_are_short(name):
+    path = REPOSITORY / name
+    if path.exists():
+        assert len(path.read_text().splitlines()) <= 400
+
+
+def test_only_signing_in_is_public():
+    public = {(endpoint.method, endpoint.path) for endpoint in ENDPOINTS if endpoint.permission == PUBLIC}
+    assert public == {
+        ("POST", "/api/auth/login"),
+        ("POST", "/api/auth/refresh"),
+        ("GET", "/sign-in"),
+        ("POST", "/sign-in"),
+    }
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: f"{endpoint.method} {endpoint.path}")
+def test_views_are_short_and_leave_the_session_to_services(endpoint):
+    source = Path(endpoint.view.__code__.co_filename).read_text()
+    tree = ast.parse(source)
+    view = next(
+        node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == endpoint.view.__name__
+    )
+    assert view.end_lineno - view.body[0].lineno < 15
+    called = {
+        node.func.attr for node in ast.walk(view) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+    }
+    assert not called & {"add", "execute", "scalar", "scalars", "flush", "commit"}
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "app/hecto/modules").glob("*/service.py")), ids=str)
+def test_services_never_commit(path):
+    assert ".commit(" not in path.read_text()
+
+
+@pytest.mark.parametrize("table", metadata().sorted_tables, ids=lambda table: table.name)
+def test_tables_say_what_they_are(table):
+    assert table.comment
+    assert all(constraint.name for constraint in table.constraints)
+
+
+def test_only_the_clock_asks_for_the_time():
+    for name in SOURCES:
+        if name.startswith("app/hecto/") and name.endswith(".py") and not name.endswith("core/clock.py"):
+            text = (REPOSITORY / name).read_text()
+            for forbidden in ("datetime.now(", "datetime.utcnow(", "date.today("):
+                assert forbidden not in text, f"{name} uses {forbidden}"

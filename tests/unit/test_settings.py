@@ -1,0 +1,57 @@
+"""Settings that are wrong stop the start and say what to do."""
+
+from __future__ import annotations
+
+import pytest
+
+from hecto import settings
+
+
+@pytest.fixture
+def environment(tmp_path):
+    for name in ("database-password", "redis-password"):
+        (tmp_path / name).write_text("secret\n")
+    (tmp_path / "secret-key").write_text("k" * 64)
+    return {"CREDENTIALS_DIRECTORY": str(tmp_path), "HECTO_INSTANCE": "7"}
+
+
+def test_good_settings(environment):
+    found = settings.load({**environment, "HECTO_CORS_ORIGINS": "https://a.example, https://b.example:8443"})
+    assert found.instance_name == "instance-7"
+    assert found.database_password == "secret"
+    assert found.cors_origins == ("https://a.example", "https://b.example:8443")
+    assert found.secure
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HECTO_INSTANCE", "one"),
+        ("HECTO_INSTANCE", "-1"),
+        ("HECTO_INSTANCE", "²"),
+        ("HECTO_DATABASE_PORT", "0"),
+        ("HECTO_DATABASE_POOL", "0"),
+        ("HECTO_DATABASE_NAME", ""),
+        ("HECTO_PUBLIC_URL", "erp.example.com"),
+        ("HECTO_PUBLIC_URL", "ftp://erp.example.com"),
+        ("HECTO_PUBLIC_URL", "https://erp.example.com/erp"),
+        ("HECTO_CORS_ORIGINS", "*"),
+        ("HECTO_REQUESTS_PER_MINUTE", "many"),
+    ],
+)
+def test_a_wrong_value_is_named(environment, name, value):
+    with pytest.raises(settings.SettingsError, match=name):
+        settings.load({**environment, name: value})
+
+
+def test_every_problem_is_told_at_once(environment):
+    with pytest.raises(settings.SettingsError) as error:
+        settings.load({"HECTO_INSTANCE": "x", "HECTO_DATABASE_PORT": "y"})
+    assert len(error.value.problems) == 5, "two numbers, three secrets"
+    assert "CREDENTIALS_DIRECTORY" in str(error.value)
+
+
+def test_a_short_secret_key_is_refused(environment, tmp_path):
+    (tmp_path / "secret-key").write_text("short")
+    with pytest.raises(settings.SettingsError, match="secret-key is too short"):
+        settings.load(environment)
