@@ -1,0 +1,278 @@
+"""The budget of a host: how its memory, connections and open files are shared out between the services.
+
+`plan` turns a few facts and wishes (cores, memory, instances, clients) into every number that the roles need. It asks
+no host anything, so the same numbers come out of `./hecto plan` and of a deployment. Where the sum does not work out it
+stops and names the number to change, because a fleet that is one connection short fails under load, not at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection
+from typing import Any
+
+SERVICES = ("database", "cache", "app", "edge")
+
+# Memory, in MB, measured where not said otherwise.
+SYSTEM_SHARE = 20  # a twentieth of the host for kernel, systemd, sshd, journald
+SYSTEM_LEAST, SYSTEM_MOST = 256, 2048
+REDIS_SHARE = 32  # sessions, cached lists and event streams: 2 GB on a 64 GB host
+REDIS_LEAST, REDIS_MOST = 64, 4096
+REDIS_FORK = 1.5  # while Redis rewrites its log, changed pages exist twice; half is what a busy host was seen to reach
+NGINX_BASE, NGINX_WORKER, NGINX_CLIENT = 32, 16, 0.05  # master, one worker, the buffers of one client (two connections)
+DATABASE_LEAST = 160  # below it PostgreSQL starts but cannot hold one sort for each instance
+
+# Connections of PostgreSQL.
+CONNECTIONS_LEAST = 100  # PostgreSQL's own default: a small fleet can grow threefold without a restart of the database
+CONNECTIONS_MOST = 500  # one host needs no pooler up to here; past it throughput falls, see PostgreSQL's own guidance
+
+# Open files and sockets.
+FILES_LEAST = 4096
+INSTANCE_FILES_BASE = 256  # modules, logs, Redis and control sockets
+HEADROOM = 2  # clients are never spread evenly, and all of them reconnect at once after a restart
+HUGE_PAGE_MB = 2
+HUGE_PAGES_FROM_MB = 1024  # smaller shared buffers gain nothing that can be measured
+
+
+class BudgetError(ValueError):
+    """The budget does not work out; the message says which number to change."""
+
+
+def connections(instances: int, pool_max: int, reserved: int, app_hosts: int = 1) -> int:
+    """Count the connections that PostgreSQL should accept: full pools and the reserve, within bounds."""
+    wanted = (
+        _whole("hecto_instances", instances, 1)
+        * _whole("app hosts", app_hosts, 1)
+        * _whole("hecto_database_pool_max", pool_max, 1)
+    )
+    tens = math.ceil((wanted + _whole("postgres_reserved_connections", reserved, 5)) / 10) * 10
+    return max(CONNECTIONS_LEAST, min(CONNECTIONS_MOST, tens))
+
+
+def plan(
+    *,
+    cores: int,
+    memory_mb: int,
+    instances: int,
+    clients: int,
+    max_connections: int,
+    reserved_connections: int,
+    pool_max: int,
+    instance_memory_mb: int,
+    services: Collection[str] = SERVICES,
+    app_hosts: int = 1,
+) -> dict[str, Any]:
+    """Share one host out between its services.
+
+    cores, memory_mb: what the host has.
+    instances: of the application, on each host that runs it; app_hosts: how many such hosts use this database.
+    clients: people connected at the same time to this host (each holds one WebSocket).
+    max_connections, reserved_connections: of PostgreSQL; the reserve is for administration, migrations, backup and
+    monitoring.
+    pool_max: connections that an instance may hold even where there are more.
+    instance_memory_mb: what an instance may need at work.
+    services: what runs on this host, of `database`, `cache`, `app`, `edge`; the others take nothing from it.
+
+    Raises BudgetError with a message for the operator.
+    """
+    cores = _whole("host_cores", cores, 1)
+    memory_mb = _whole("host_memory_mb", memory_mb, 512)
+    instances = _whole("hecto_instances", instances, 1)
+    clients = _whole("hecto_clients", clients, 1)
+    max_connections = _whole("postgres_max_connections", max_connections, 10)
+    reserved_connections = _whole("postgres_reserved_connections", reserved_connections, 5)
+    pool_max = _whole("hecto_database_pool_max", pool_max, 1)
+    instance_memory_mb = _whole("hecto_instance_memory_mb", instance_memory_mb, 64)
+    if unknown := set(services) - set(SERVICES):
+        raise BudgetError(f"unknown services {', '.join(sorted(unknown))}: use {', '.join(SERVICES)}")
+    services = [service for service in SERVICES if service in services]
+
+    pool = _pool(instances * app_hosts, max_connections, reserved_connections, pool_max)
+    least = DATABASE_LEAST if "database" in services else 0
+    sizes = {"cores": cores, "clients": clients, "instances": instances, "each": instance_memory_mb}
+    memory = _shares(memory_mb, services, **sizes)
+    rest = memory_mb - sum(memory.values())
+    if rest < least:
+        enough = memory_mb
+        while (missing := sum(_shares(enough, services, **sizes).values()) + least - enough) > 0:
+            enough += missing  # a larger host keeps more for its system and for Redis
+        fit = instances - math.ceil((least - rest) / instance_memory_mb)
+        fewer = f", or lower hecto_instances to at most {fit}" if "app" in services and fit >= 1 else ""
+        raise BudgetError(
+            f"{memory_mb} MB are not enough for what runs on this host: {', '.join(services)}, "
+            f"{instances} instances of {instance_memory_mb} MB. "
+            f"Give it at least {enough} MB and say so in host_memory_mb{fewer}."
+        )
+    # Beside the application PostgreSQL gets at most half: the application's peaks must never push it into swap.
+    shared = bool(set(services) - {"database"})
+    database = min(rest, memory_mb // 2) if shared else rest
+    memory["postgres"] = database if "database" in services else 0
+    memory["free"] = memory_mb - sum(memory.values())
+
+    postgres = _postgres(max(database, least, 1), cores, max_connections)
+    websockets = math.ceil(clients / instances) * HEADROOM
+    worker_connections = max(
+        1024, math.ceil(clients * 2 * HEADROOM / cores)
+    )  # a client takes two: its own and the upstream's
+    redis_clients = max(256, instances * app_hosts * 10 + 64)
+    files = {
+        "instance": max(FILES_LEAST, INSTANCE_FILES_BASE + pool + websockets * 2),
+        "nginx": max(FILES_LEAST, worker_connections + 512),  # each connection is a file; logs, static files, listeners
+        "redis": max(FILES_LEAST, redis_clients + 64),
+        "postgres": max(FILES_LEAST, max_connections * 2 + 1024),
+    }
+    return {
+        "cores": cores,
+        "host_memory_mb": memory_mb,
+        "instances": instances,
+        "app_hosts": app_hosts,
+        "clients": clients,
+        "services": services,
+        "pool": pool,
+        "connections": {
+            "max": max_connections,
+            "reserved": reserved_connections,
+            "instances": pool * instances * app_hosts,
+        },
+        "memory_mb": memory,
+        "files": files,
+        "instance": {"memory_mb": instance_memory_mb, "files": files["instance"], "websockets": websockets},
+        "nginx": {"workers": cores, "worker_connections": worker_connections, "files": files["nginx"]},
+        "redis": {"maxmemory_mb": _redis_maxmemory(memory_mb), "clients": redis_clients, "files": files["redis"]},
+        "postgres": {**postgres, "files": files["postgres"]},
+        "huge_pages": _huge_pages(postgres["shared_buffers_mb"]) if "database" in services else 0,
+    }
+
+
+def table(planned: dict[str, Any]) -> str:
+    """Write the plan of one host as text for a person."""
+    memory, link = planned["memory_mb"], planned["connections"]
+    postgres, nginx, redis = planned["postgres"], planned["nginx"], planned["redis"]
+    spare = link["max"] - link["instances"] - link["reserved"]
+    hosts = f" on each of {planned['app_hosts']} hosts" if planned["app_hosts"] > 1 else ""
+    rows: list[tuple[str, str, str]] = [
+        ("Host", f"{planned['cores']} cores, {planned['host_memory_mb']} MB", f"runs {', '.join(planned['services'])}"),
+        (
+            "Instances",
+            f"{planned['instances']}{hosts}",
+            f"for {planned['clients']} clients, {planned['instance']['websockets']} WebSockets each at most",
+        ),
+        ("Pool", f"{planned['pool']} connections", "for each instance"),
+        (
+            "Connections",
+            f"{link['max']}",
+            f"{link['instances']} for instances, {link['reserved']} reserved, {spare} to spare",
+        ),
+        ("", "", ""),
+        *((f"Memory: {name}", f"{memory[key]} MB", note) for name, key, note in _memory_notes(planned)),
+        ("", "", ""),
+        *((f"Files: {name}", f"{files}", "open at once, for each process") for name, files in planned["files"].items()),
+        ("", "", ""),
+        ("nginx", f"{nginx['workers']} workers", f"{nginx['worker_connections']} connections each"),
+        ("Redis", f"{redis['maxmemory_mb']} MB", f"{redis['clients']} connections"),
+        ("PostgreSQL", f"{postgres['work_mem_mb']} MB", f"for each sort; {planned['huge_pages']} huge pages"),
+    ]
+    return "\n".join(f"{name:<20}{value:>18}   {note}".rstrip() for name, value, note in rows)
+
+
+def _memory_notes(planned: dict[str, Any]) -> list[tuple[str, str, str]]:
+    postgres = planned["postgres"]
+    return [
+        ("system", "system", "kernel and the host's own services"),
+        (
+            "instances",
+            "instances",
+            f"{planned['instances']} of {planned['instance']['memory_mb']} MB"
+            if "app" in planned["services"]
+            else "not on this host",
+        ),
+        ("redis", "redis", f"{planned['redis']['maxmemory_mb']} MB of data, and its copy while the log is rewritten"),
+        ("nginx", "nginx", "workers and buffers"),
+        (
+            "postgres",
+            "postgres",
+            f"{postgres['shared_buffers_mb']} MB of shared buffers, the rest sorts and page cache",
+        ),
+        ("free", "free", "page cache, peaks"),
+    ]
+
+
+def _shares(
+    memory_mb: int, services: Collection[str], *, cores: int, clients: int, instances: int, each: int
+) -> dict[str, int]:
+    """What everything but PostgreSQL takes of a host."""
+    return {
+        "system": _clamp(memory_mb // SYSTEM_SHARE, SYSTEM_LEAST, SYSTEM_MOST),
+        "instances": instances * each if "app" in services else 0,
+        "redis": math.ceil(_redis_maxmemory(memory_mb) * REDIS_FORK) if "cache" in services else 0,
+        "nginx": math.ceil(NGINX_BASE + cores * NGINX_WORKER + clients * NGINX_CLIENT) if "edge" in services else 0,
+    }
+
+
+def _redis_maxmemory(memory_mb: int) -> int:
+    return _clamp(memory_mb // REDIS_SHARE, REDIS_LEAST, REDIS_MOST)
+
+
+def _pool(instances: int, max_connections: int, reserved: int, pool_max: int) -> int:
+    pool = (max_connections - reserved) // instances
+    if pool < 1:
+        raise BudgetError(
+            f"{instances} instances cannot share {max_connections} database connections of which {reserved} are "
+            f"reserved: each needs one. Raise postgres_max_connections to at least {instances + reserved}, "
+            f"or lower hecto_instances to at most {max(0, max_connections - reserved)}."
+        )
+    return min(pool, pool_max)
+
+
+def _postgres(memory_mb: int, cores: int, max_connections: int) -> dict[str, int]:
+    """PostgreSQL's settings for its share of the memory; the fractions are those of its manual and of pgtune."""
+    workers = max(8, cores)
+    shared_buffers = max(64, memory_mb // 4)
+    # Every connection may sort, and a query a few times over: three for each keep a full house inside the share.
+    work_mem = (memory_mb - shared_buffers) // ((max_connections + workers) * 3)
+    return {
+        "shared_buffers_mb": shared_buffers,
+        "effective_cache_size_mb": max(96, memory_mb * 3 // 4),
+        "maintenance_work_mem_mb": _clamp(memory_mb // 16, 16, 2048),
+        "work_mem_mb": _clamp(work_mem // 4 * 4 if work_mem > 4 else work_mem, 1, 64),
+        "max_wal_size_mb": _clamp(memory_mb // 4, 256, 8192),
+        "min_wal_size_mb": _clamp(memory_mb // 16, 80, 2048),
+        "max_worker_processes": workers,
+        "max_parallel_workers": cores,
+        "max_parallel_workers_per_gather": min(4, cores // 2),
+        "autovacuum_max_workers": 4 if cores >= 16 else 3,
+    }
+
+
+def _huge_pages(shared_buffers_mb: int) -> int:
+    """Count the huge pages for shared memory: in small pages, 400 connections need 6 GB of page tables to map 8 GB."""
+    return math.ceil(shared_buffers_mb * 1.08 / HUGE_PAGE_MB) if shared_buffers_mb >= HUGE_PAGES_FROM_MB else 0
+
+
+def _whole(name: str, value: Any, least: int) -> int:
+    """`value` as a whole number; environment variables and the command line bring text."""
+    try:
+        if isinstance(value, bool) or int(value) != float(value):
+            raise ValueError
+        number = int(value)
+    except (TypeError, ValueError):
+        raise BudgetError(f"{name} is {value!r}: write a whole number of at least {least}.") from None
+    if number < least:
+        raise BudgetError(f"{name} is {number}: it must be at least {least}.")
+    return number
+
+
+def _clamp(value: int, least: int, most: int) -> int:
+    return max(least, min(value, most))
+
+
+class FilterModule:
+    """Gives the budget to templates: `inputs | hecto_plan`, `hecto_plan | hecto_plan_table` and so on."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Names as templates use them."""
+        return {
+            "hecto_connections": lambda inputs: connections(**inputs),
+            "hecto_plan": lambda inputs: plan(**inputs),
+            "hecto_plan_table": table,
+        }
