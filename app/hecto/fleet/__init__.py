@@ -1,0 +1,4 @@
+"""What runs on a host beside the app: it starts, stops, watches and rolls the instances.
+
+Standard library only, and no import of the app: this tool must work while the app does not.
+"""
