@@ -18,7 +18,7 @@ from control.podman import inspect, running
 from control.progress import Failure, say, step
 from control.release import as_json, ensure_release
 from control.shell import locked
-from control.site import CACHE, SUITES, Site, load_site
+from control.site import CACHE, ROOT, SUITES, Site, load_site
 from control.stages import STAGES
 from control.testing import run_tests
 from control.tools import ensure_tools
@@ -128,6 +128,10 @@ def plan(options: argparse.Namespace) -> int:
     inventory = Path(options.inventory).resolve()
     if not inventory.exists():
         raise Failure(f"there is no inventory {inventory}", advice="try: ./hecto plan -i inventory/single")
+    if inventory == ROOT / "inventory" / "local" and not load_site().saved:
+        raise Failure(
+            "inventory/local describes the host of a site, and there is none yet", advice="./hecto up makes it"
+        )
     ensure_tools()
     for name, text in playbook.plans(inventory, load_site()).items():
         print(f"{name}\n{textwrap.indent(text, '  ')}\n")

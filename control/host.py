@@ -130,7 +130,11 @@ def _create(site: Site, image: str) -> None:
         f"--volume={own}:/var/cache/apt/archives",
         f"--stop-timeout={STOP_SECONDS}",
         image,
-        "/sbin/init",
+        # Mounts are shared between name spaces on a real machine, and systemd hands units their credentials that way;
+        # in a container they are private, and units would find the directory of their credentials missing.
+        "/bin/sh",
+        "-c",
+        "mount --make-rshared / && exec /sbin/init",
     )
     run(command, log=log, advice="look at the log; './hecto destroy' removes what is half made")
 
@@ -173,7 +177,7 @@ def _let_in(site: Site) -> None:
         [
             "sh",
             "-ec",
-            "umask 077; mkdir -p /root/.ssh; cd /root/.ssh; cat > authorized_keys.new; mv authorized_keys.new authorized_keys",
+            "umask 077; mkdir -p /root/.ssh; cd /root/.ssh; cat > new; mv new authorized_keys",
         ],
         stdin=public,
     )

@@ -43,7 +43,7 @@ BUILD_PACKAGES = (
 )
 
 # Debian 13's sshd punishes an address after failed connections by refusing all of its connections for a while. All
-# clients of a local host have one address, the bridge's, so one failed test would shut everyone out. Real hosts keep it.
+# clients of a local host have one address, the bridge's, so one failed test would shut everyone out.
 SSHD = {"trixie": "PerSourcePenalties no\n", "bookworm": ""}
 # Every host makes its own host keys at its first boot; those of the image are removed.
 HOST_KEYS_UNIT = """\

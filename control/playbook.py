@@ -15,6 +15,7 @@ from control.site import ROOT, Site
 from control.tools import environment, tool
 
 _TASK = re.compile(r"^(?:TASK|RUNNING HANDLER) \[(?:(?P<role>[a-z_]+) : )?(?P<task>.*)\] \**$")
+_ERROR_STARTS = ("fatal:", "[ERROR]", "ERROR!", "failed:")
 _RECAP = re.compile(r"^\S+\s+: ok=\d+\s+changed=(?P<changed>\d+)\s+unreachable=")
 
 
@@ -39,7 +40,7 @@ def run_playbook(
             )
         except Failure as failure:
             raise Failure(
-                f"playbook {playbook} failed in task '{follower.task}'",
+                f"playbook {playbook} failed in task '{follower.failed or follower.task}'",
                 log=log,
                 tail=_error(log) or failure.tail,
                 advice="see the message above; then run the same command again, it goes on where it stopped",
@@ -71,6 +72,7 @@ class _Follower:
 
     def __init__(self, current: Step) -> None:
         self.task = "(none yet)"
+        self.failed = ""
         self.changed = 0
         self._step = current
         self._role = ""
@@ -84,6 +86,8 @@ class _Follower:
             self._step.note(self.task)
             if role != self._role:
                 self._finish_role(role)
+        elif line.startswith(_ERROR_STARTS):
+            self.failed = self.failed or self.task  # handlers still run after it
         elif found := _RECAP.match(line):
             self._finish_role("")
             self.changed += int(found["changed"])
@@ -99,9 +103,7 @@ class _Follower:
 def _error(log: Path) -> str:
     """The first fatal message of a run: what follows it is only its consequence."""
     lines = log.read_text(errors="replace").splitlines()
-    starts = [
-        number for number, line in enumerate(lines) if line.startswith(("fatal:", "[ERROR]", "ERROR!", "failed:"))
-    ]
+    starts = [number for number, line in enumerate(lines) if line.startswith(_ERROR_STARTS)]
     if not starts:
         return tail(log)
     start = starts[0]

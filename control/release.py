@@ -101,7 +101,7 @@ def _build(name: str, suite: str, image: str, artifact: Path) -> None:
     run(
         command,
         log=log,
-        advice="if a package could not be fetched: this machine's pip configuration, proxies and CA bundle are passed on",
+        advice="a package that cannot be fetched: this machine's pip configuration, proxies and CA are passed on",
     )
     (staging / "release.tar.zst").replace(artifact)
     output(as_root(["rm", "-rf", staging]))

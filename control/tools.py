@@ -28,9 +28,9 @@ def ensure_tools() -> None:
         log = CACHE / "log" / "tools.log"
         advice = "look whether pip reaches its package index from here; its configuration and PIP_* are honoured"
         with step("Tools: Ansible, linters, test runners (.venv)") as current:
-            if STAMP.exists():
-                shutil.rmtree(VENV)
-            run([sys.executable, "-m", "venv", VENV], log=log)
+            if not _made_by_this_python():
+                shutil.rmtree(VENV, ignore_errors=True)
+                run([sys.executable, "-m", "venv", VENV], log=log)
             files = [word for file in REQUIREMENTS[:1] for word in ("-r", file)]
             run(
                 [VENV / "bin" / "pip", "install", "--disable-pip-version-check", *files],
@@ -53,6 +53,12 @@ def environment() -> dict[str, str]:
         "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
         "PYTHONUNBUFFERED": "1",
     }
+
+
+def _made_by_this_python() -> bool:
+    config = VENV / "pyvenv.cfg"
+    version = ".".join(str(part) for part in sys.version_info[:3])
+    return config.exists() and tool("pip").exists() and f"version = {version}" in config.read_text()
 
 
 def _fingerprint() -> str:
