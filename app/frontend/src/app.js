@@ -16,7 +16,7 @@ htmx.config.history = "reload";
 
 startRequests();
 startForms();
-startHolding(htmx);
+startHolding();
 startClocks();
 startTheme();
 startKeys();

@@ -1,7 +1,7 @@
 // Times as people say them, in their own language and time zone. The server writes them in full, for when this is not running.
 const UNITS = [["year", 31536000], ["month", 2592000], ["week", 604800], ["day", 86400], ["hour", 3600], ["minute", 60]];
 const language = document.documentElement.lang || "en";
-const relative = new Intl.RelativeTimeFormat(language, { numeric: "auto", style: "short" });
+const relative = new Intl.RelativeTimeFormat(language, { numeric: "always", style: "short" });
 const full = new Intl.DateTimeFormat(language, { dateStyle: "full", timeStyle: "short" });
 
 /** "3 min. ago" for a moment, seen from now. */
@@ -15,9 +15,8 @@ function write(element) {
   const moment = new Date(element.dateTime);
   if (Number.isNaN(moment.getTime())) return;
   const text = ago(moment);
-  // Touching only what differs keeps the observer below from seeing its own work.
   if (element.textContent !== text) element.textContent = text;
-  if (!element.title) element.title = full.format(moment);
+  element.title = full.format(moment);
 }
 
 function writeAll(root = document) {

@@ -1,4 +1,5 @@
 // Small habits of forms.
+import { isLive } from "./requests.js";
 
 // A choice that takes effect at once: <select data-submit>, radio buttons of a filter.
 function submitOnChange({ target }) {
@@ -35,10 +36,26 @@ function takeTheirs({ target }) {
   button.closest(".conflict").remove();
 }
 
+// A form that took the place of what was read leaves the focus where one goes on.
+function returnFocus({ detail: { ctx } }) {
+  if (isLive(ctx) || document.activeElement !== document.body) return;
+  document.querySelector("[data-home]")?.focus({ preventScroll: true });
+}
+
+const differs = (field) => field.defaultValue !== undefined && field.value !== field.defaultValue;
+
+// What was typed and not saved is not left behind without a question.
+function keepTyped(event) {
+  const forms = [...document.querySelectorAll("form[data-dirty]:not(.htmx-request)")];
+  if (forms.some((form) => [...form.elements].some(differs))) event.preventDefault();
+}
+
 /** Hook into the document, once for all forms that will ever be in it. */
 export function startForms() {
   document.addEventListener("change", submitOnChange);
   document.addEventListener("keydown", sendOrLeave);
   document.addEventListener("htmx:after:request", clearAfter);
   document.addEventListener("click", takeTheirs);
+  document.addEventListener("htmx:after:swap", returnFocus);
+  window.addEventListener("beforeunload", keepTyped);
 }

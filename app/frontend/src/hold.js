@@ -25,8 +25,9 @@ function beforeSwap(event) {
   if (!list?.matches?.(WATCHED)) return;
   const button = list.querySelector("[data-held]");
   const main = tasks.find((task) => task.type === "main");
-  const unasked = ctx.sourceEvent?.type?.startsWith("live:") && !ctx.sourceEvent.detail?.now;
-  if (!main || !unasked || !rowsOf(list).length || !inUse(list)) return;
+  // The user's own changes, and pressing the button, are shown at once.
+  const asked = !ctx.sourceEvent?.type?.startsWith("live:");
+  if (!main || asked || !rowsOf(list).length || !inUse(list)) return;
   if (keysOf(list) === keysOf(main.fragment)) return;
   if (!withStandingRows(list, main.fragment)) return event.preventDefault();
   main.fragment.querySelector("[data-held]")?.removeAttribute("hidden");
@@ -34,7 +35,7 @@ function beforeSwap(event) {
 }
 
 function show(list) {
-  list.dispatchEvent(new CustomEvent("live:now", { detail: { now: true } }));
+  list.dispatchEvent(new CustomEvent("own:look"));
 }
 
 /** Hook into htmx's swaps. */

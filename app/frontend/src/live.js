@@ -1,7 +1,8 @@
 // Live pages. The server says in a few bytes what changed; the parts of the page that show it fetch themselves again.
-// A part says what it waits for: hx-trigger="live:task from:body" or "live:task:42 from:body".
+// A part says what it waits for: hx-trigger="live:task from:document" or "live:task:42 from:document".
 import { io } from "socket.io-client";
 import { announce } from "./messages.js";
+import { isLive, pause } from "./requests.js";
 
 const RECORDS = ["task"];
 const VERBS = ["created", "updated"];
@@ -25,7 +26,7 @@ function changed(...names) {
 function tell() {
   const names = waiting;
   waiting = new Set();
-  names.forEach((name) => document.body.dispatchEvent(new CustomEvent(`live:${name}`)));
+  names.forEach((name) => document.dispatchEvent(new CustomEvent(`live:${name}`)));
   timer = setTimeout(() => {
     timer = undefined;
     if (waiting.size) changed();
@@ -43,6 +44,20 @@ function signedOut() {
   location.assign(`/sign-in?next=${encodeURIComponent(location.pathname + location.search)}`);
 }
 
+/** The server refused the connection by word: because the sign-in has ended, or for a reason that passes. */
+async function refused(socket) {
+  const answer = await fetch("/api/me").catch(() => undefined);
+  if (answer?.status === 401) signedOut();
+  else setTimeout(() => socket.connect(), pause(1, RECONNECT.reconnectionDelay, RECONNECT.reconnectionDelayMax));
+}
+
+/** Somebody else changed a record: say so to screen readers, and at a form that is open on it. */
+function tellOf(record, verb, event) {
+  if (String(event.by) === document.body.dataset.user) return;
+  if (event.title) announce(`${verb === "created" ? "New" : "Changed"}: ${event.title}`);
+  document.querySelector(`[data-edits="${record}:${event.id}"] [data-edits-note]`)?.removeAttribute("hidden");
+}
+
 function connect() {
   const socket = io({ transports: ["websocket"], ...RECONNECT });
   let missed = false;
@@ -57,38 +72,46 @@ function connect() {
     missed = true;
     badge("lost", "Reconnecting…");
     // The server ends the connection when the sign-in ends, or when the instance restarts: look which it was.
-    if (reason === "io server disconnect") setTimeout(() => socket.connect(), 500 + Math.random() * 1500);
+    if (reason === "io server disconnect") refused(socket);
   });
-  socket.on("connect_error", ({ data }) => {
+  socket.on("connect_error", () => {
+    missed = true;
     badge("lost", "Reconnecting…");
-    if (data?.status === 401) signedOut();
+    // Without an answer socket.io tries again by itself.
+    if (!socket.active) refused(socket);
   });
   socket.on("session.ended", signedOut);
 
   for (const record of RECORDS) {
     for (const verb of VERBS) {
       socket.on(`${record}.${verb}`, (event) => {
-        if (event.title) announce(`${verb === "created" ? "New" : "Changed"}: ${event.title}`);
+        tellOf(record, verb, event);
         changed(record, `${record}:${event.id}`);
       });
     }
   }
 }
 
-// Other tabs of this browser need no server to learn that somebody signed out in this one.
-function shareSignOut() {
+// The tabs of one browser share its sign-in: where one shows the sign-in page, the others follow, and come back with it.
+function shareSignIn(signedIn) {
   const tabs = new BroadcastChannel("hecto");
-  tabs.addEventListener("message", ({ data }) => data === "signed-out" && signedOut());
-  document.addEventListener("submit", ({ target }) => target.matches("[data-sign-out]") && tabs.postMessage("signed-out"));
+  tabs.postMessage(signedIn ? "signed-in" : "signed-out");
+  tabs.addEventListener("message", ({ data }) => {
+    if (signedIn && data === "signed-out") signedOut();
+    if (!signedIn && data === "signed-in") location.assign(document.querySelector("[name=next]").value);
+  });
 }
 
-// A row or card that shows a newer version than a moment ago glows.
+// A row or card that somebody changed glows; what the user asked for, a filter or another page, does not.
 function glow() {
+  let live = false;
+  document.addEventListener("htmx:before:swap", ({ detail: { ctx } }) => { live = isLive(ctx); });
   const light = (element) => {
     element.classList.remove("is-fresh");
     requestAnimationFrame(() => element.classList.add("is-fresh"));
   };
   new MutationObserver((records) => {
+    if (!live) return;
     for (const { target, type, addedNodes, oldValue } of records) {
       if (type === "attributes") {
         if (oldValue !== null && oldValue !== target.dataset.version) light(target);
@@ -104,9 +127,10 @@ function glow() {
 
 /** Connect, on pages of somebody who is signed in. */
 export function startLive() {
-  if (!document.querySelector("[data-connection]")) return;
+  const signedIn = Boolean(document.body.dataset.user);
+  if (signedIn || document.querySelector("form[action='/sign-in']")) shareSignIn(signedIn);
+  if (!signedIn) return;
   document.addEventListener("visibilitychange", () => waiting.size && changed());
-  shareSignOut();
   glow();
   connect();
 }

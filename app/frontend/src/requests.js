@@ -42,14 +42,30 @@ function keyFor(element, content) {
   return key;
 }
 
+/** Whether a part fetches itself because something changed, rather than because the user asked for something. */
+export const isLive = (ctx) => /^(live|own):/.test(ctx?.sourceEvent?.type ?? "");
+
 function prepare({ detail: { ctx } }) {
   const { request } = ctx;
+  // Filters that are not set do not belong into the address.
+  if (READS.has(request.method)) [...request.body].forEach(([name, value]) => value === "" && request.body.delete(name));
   if (!READS.has(request.method)) {
     const content = `${request.action}?${new URLSearchParams(request.body)}`;
     request.headers["Idempotency-Key"] = keyFor(ctx.sourceElement, content);
     request.headers["X-CSRF-Token"] = document.querySelector("meta[name=csrf-token]")?.content ?? "";
   }
   ctx.fetch = persistentFetch;
+}
+
+// A part that waited for its turn may have been given other filters meanwhile: then it asks again, with those.
+function refuseStale(event) {
+  const { ctx } = event.detail;
+  const address = ctx.sourceElement.getAttribute?.("hx-get");
+  if (!isLive(ctx) || !address) return;
+  const { pathname, search } = new URL(address, location.href);
+  if (ctx.request.action === pathname + search) return;
+  event.preventDefault();
+  ctx.sourceElement.dispatchEvent(new CustomEvent("live:again"));
 }
 
 function settle({ detail: { ctx } }) {
@@ -77,7 +93,7 @@ function failed({ detail: { ctx } }) {
     return;
   }
   // A refresh that nobody asked for may fail in silence: the connection badge tells, and the next event repeats it.
-  if (ctx.sourceEvent?.type?.startsWith("live:")) return;
+  if (isLive(ctx)) return;
   toast(detail ?? `The server answered ${ctx.response.status}. Nothing was changed. Try again, or load the page anew.`);
 }
 
@@ -99,13 +115,14 @@ function showFieldError(form, { field, message }) {
 }
 
 function unreachable({ detail: { ctx, error } }) {
-  if (!ctx || error?.name === "AbortError" || ctx.sourceEvent?.type?.startsWith("live:")) return;
+  if (!ctx || error?.name === "AbortError" || isLive(ctx)) return;
   toast("The server could not be reached, so it is not known whether this was saved. What you typed is still here: send it again, it will not be done twice.");
 }
 
 /** Hook into htmx. */
 export function startRequests() {
   document.addEventListener("htmx:config:request", prepare);
+  document.addEventListener("htmx:before:request", refuseStale);
   document.addEventListener("htmx:after:request", settle);
   document.addEventListener("htmx:response:error", failed);
   document.addEventListener("htmx:error", unreachable);

@@ -30,12 +30,13 @@ def part_or_page(part: str, whole: str, **values: Any) -> str:
     return page(part if wants_part() else whole, **values)
 
 
-def done(where: str, record: str) -> Response:
+def done(where: str, record: str, part: str | None = None, **values: Any) -> Response:
     """The answer to a write: a plain form goes on to a page; htmx is told what changed, and every part that shows it
-    fetches itself again."""
+    fetches itself again. ``part`` is what takes the form's place."""
     if "HX-Request" not in request.headers:
         return see_other(where)
-    return Response(status=204, headers={"HX-Trigger": f"own:{record}"})
+    content = page(part, **values) if part else None
+    return Response(content, 200 if part else 204, {"HX-Trigger": f"own:{record}"})
 
 
 def ago(value: str | datetime) -> str:

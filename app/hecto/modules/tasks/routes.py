@@ -67,7 +67,7 @@ def edit_task(context: Context, task_id: int) -> Response | tuple[str, int]:
             "overlap": overlap,
         }
         return part_or_page("tasks/_edit.html", "tasks/show.html", **values), overlap.status
-    return done(f"/tasks/{task_id}", "task")
+    return done(f"/tasks/{task_id}", "task", "tasks/_document.html", **_task(context, task_id))
 
 
 @router.route("POST", "/tasks/<id:task_id>/status", permission="tasks.write", body=StatusForm)

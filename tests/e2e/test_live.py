@@ -1,0 +1,130 @@
+"""Pages that change by themselves, and never under the hands of the one who uses them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from playwright.sync_api import Page, Route, expect
+
+from tests.e2e.people import Person, connected, mark, not_reloaded
+
+People = Callable[..., Person]
+
+COUNT_SHIFTS = """
+  window.shifted = 0;
+  new PerformanceObserver((list) => list.getEntries().forEach((entry) => { window.shifted += entry.value; }))
+    .observe({ type: "layout-shift", buffered: true });
+"""
+
+
+def titles(page: Page) -> list[str]:
+    return page.locator(".row-link").all_inner_texts()
+
+
+def test_a_change_elsewhere_moves_nothing_on_the_page(somebody: People, title: str) -> None:
+    mara, jonas = somebody("Mara"), somebody("Jonas")
+    tasks = [mara.create_task(f"{title} no. {number}") for number in range(6)]
+    page = mara.signed_in("/tasks")
+    page.evaluate(COUNT_SHIFTS)
+    before = page.evaluate("window.shifted")
+    for task in tasks:
+        jonas.change_task(task, status="doing", title=f"{task['title']}, and in progress with a rather long title now")
+    for task in tasks:
+        expect(page.locator(f"#task-{task['id']}")).to_contain_text("In progress")
+    assert page.evaluate("window.shifted") == before
+
+
+def test_rows_wait_while_somebody_points_at_the_list(somebody: People, title: str) -> None:
+    mara, jonas = somebody("Mara"), somebody("Jonas")
+    first = mara.create_task(f"{title} one")
+    page = mara.signed_in(f"/tasks?q={title.replace(' ', '+')}")
+    page.locator(f"#task-{first['id']}").hover()
+    jonas.create_task(f"{title} two")
+    button = page.get_by_role("button", name="Show what changed")
+    expect(button).to_be_visible()
+    assert titles(page) == [f"{title} one"]
+    # A change of a row that stands is shown all the same.
+    jonas.change_task(first, status="doing")
+    expect(page.locator(f"#task-{first['id']}")).to_contain_text("In progress")
+    assert titles(page) == [f"{title} one"]
+    button.click()
+    expect(page.locator(".row-link")).to_have_text([f"{title} two", f"{title} one"])
+    expect(button).to_be_hidden()
+
+
+def test_waiting_rows_come_when_the_pointer_leaves(somebody: People, title: str) -> None:
+    mara, jonas = somebody("Mara"), somebody("Jonas")
+    first = mara.create_task(f"{title} one")
+    page = mara.signed_in(f"/tasks?q={title.replace(' ', '+')}")
+    page.locator(f"#task-{first['id']}").hover()
+    jonas.create_task(f"{title} two")
+    expect(page.get_by_role("button", name="Show what changed")).to_be_visible()
+    page.get_by_role("heading", level=1).hover()
+    expect(page.locator(".row-link")).to_have_text([f"{title} two", f"{title} one"])
+
+
+def test_what_happened_while_the_connection_was_lost_is_made_up_for(somebody: People, title: str) -> None:
+    mara, jonas = somebody("Mara"), somebody("Jonas")
+    page = mara.signed_in(f"/tasks?q={title.replace(' ', '+')}")
+    mark(page)
+    mara.expected += "|ERR_INTERNET_DISCONNECTED"
+    mara.context.set_offline(True)
+    # Closing what is open: offline mode only refuses what is new.
+    page.evaluate("window.dispatchEvent(new Event('offline'))")
+    expect(page.locator("[data-connection]").last).to_have_attribute("data-state", "lost")
+    jonas.create_task(title)
+    mara.context.set_offline(False)
+    connected(page)
+    expect(page.locator(".row-link")).to_have_text([title])
+    assert not_reloaded(page)
+
+
+def test_a_write_is_repeated_with_the_same_key_until_it_gets_through(somebody: People, title: str) -> None:
+    mara = somebody("Mara")
+    page = mara.signed_in("/tasks")
+    keys: list[str | None] = []
+
+    def stumble(route: Route) -> None:
+        if route.request.method != "POST":
+            return route.continue_()
+        keys.append(route.request.header_value("idempotency-key"))
+        if len(keys) == 1:
+            return route.fulfill(status=503, body="draining")
+        return route.continue_()
+
+    page.route("**/tasks", stumble)
+    for number in (1, 2):
+        page.get_by_label("Title of a new task").fill(f"{title} {number}")
+        page.keyboard.press("Enter")
+        expect(page.locator(".row-link").filter(has_text=f"{title} {number}")).to_have_count(1)
+    first, repeated, second = keys
+    assert first is not None
+    assert first == repeated, "repeating one action must carry one key"
+    assert second != first, "another action must carry another key"
+
+
+def test_a_refused_write_says_why_and_keeps_what_was_typed(somebody: People, title: str) -> None:
+    mara = somebody("Mara")
+    page = mara.signed_in("/tasks")
+    field = page.get_by_label("Title of a new task")
+    # Typed past the browser's own limit, as a client without it would send.
+    field.evaluate("input => input.removeAttribute('maxlength')")
+    field.fill(title * 20)
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("should have at most 200 characters")).to_be_visible()
+    expect(field).to_have_value(title * 20)
+    expect(field).to_have_attribute("aria-invalid", "true")
+
+
+def test_everything_works_without_scripts(somebody: People, title: str) -> None:
+    mara = somebody("Mara", java_script_enabled=False)
+    page = mara.signed_in("/tasks", live=False)
+    page.get_by_label("Title of a new task").fill(title)
+    page.get_by_label("Title of a new task").press("Enter")
+    page.get_by_role("link", name=title).click()
+    page.get_by_role("link", name="Edit").click()
+    page.get_by_label("Description").fill("Written without scripts")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("#task-document")).to_contain_text("Written without scripts")
+    page.get_by_role("button", name="Close", exact=True).click()
+    expect(page.get_by_label("Facts")).to_contain_text("Done")
