@@ -50,7 +50,7 @@ def administrator(site: Site, browser: Browser) -> Iterator[Person]:
 
 @pytest.fixture
 def somebody(site: Site, browser: Browser) -> Iterator[Callable[..., Person]]:
-    """Makes users with the everyday role, each in a browser of their own. What went wrong in any of them fails the test."""
+    """Makes users with the everyday role, each in a browser of their own. What goes wrong in one fails the test."""
     found: list[Person] = []
 
     def make(name: str, **options: object) -> Person:

@@ -143,7 +143,7 @@ def not_reloaded(page: Page) -> bool:
 
 
 def trusted_key(site: Site) -> list[str]:
-    """What makes Chromium accept the certificate of the site, after checking that its own CA signed it for this host."""
+    """What makes Chromium accept the certificate of the site, once Python has checked it against the site's CA."""
     if not site.url.startswith("https:"):
         return []
     address = urlsplit(site.url)

@@ -23,6 +23,15 @@ POLICY = {
     "frame-ancestors": "'none'",
 }
 
+RED_OF_SIDEBAR = """
+  (() => {
+    const canvas = document.createElement("canvas").getContext("2d");
+    canvas.fillStyle = getComputedStyle(document.querySelector(".sidebar")).backgroundColor;
+    canvas.fillRect(0, 0, 1, 1);
+    return canvas.getImageData(0, 0, 1, 1).data[0];
+  })()
+"""
+
 
 def violations(page: Page, axe: str) -> list[str]:
     """What axe finds wrong with the page as it is now, one line each."""
@@ -127,9 +136,8 @@ def test_the_theme_is_the_systems_until_one_is_chosen(somebody: People) -> None:
     page = mara.signed_in("/")
 
     def lightness() -> int:
-        colour = page.evaluate("getComputedStyle(document.querySelector('.sidebar')).backgroundColor")
-        canvas = "c => { const x = document.createElement('canvas').getContext('2d'); x.fillStyle = c; x.fillRect(0, 0, 1, 1);"
-        return int(page.evaluate(canvas + " return x.getImageData(0, 0, 1, 1).data[0]; }", colour))
+        """How light the side bar is, 0 to 255, whatever notation the browser gives its colour in."""
+        return int(page.evaluate(RED_OF_SIDEBAR))
 
     assert lightness() < 80
     page.get_by_role("button", name="Mara").click()

@@ -11,7 +11,7 @@ from tests.e2e.people import Person
 
 def test_the_printed_credentials_open_the_dashboard(administrator: Person) -> None:
     page = administrator.signed_in("/")
-    expect(page.get_by_role("heading", level=1)).to_contain_text("Good to see you")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Hello, ")
     expect(page.get_by_role("heading", name="My work")).to_be_visible()
 
 

@@ -25,7 +25,7 @@ def test_a_new_task_appears_in_another_browser_whichever_instance_made_it(somebo
     makers: set[str | None] = set()
     # The watcher's socket ends at one instance; of two different makers at least one is another.
     for number in range(1, 40):
-        # Requests take turns among the instances: a growing number between ours, so that ours does not meet one for ever.
+        # Requests take turns among the instances: more and more between ours, so that ours do not all meet one.
         for _ in range(number % 5):
             mara.api.get(f"{mara.site.url}/api/me", timeout=30)
         page.keyboard.press("Escape")

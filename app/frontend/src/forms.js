@@ -58,4 +58,6 @@ export function startForms() {
   document.addEventListener("click", takeTheirs);
   document.addEventListener("htmx:after:swap", returnFocus);
   window.addEventListener("beforeunload", keepTyped);
+  // A link to a field means: begin to type there.
+  if (location.hash.length > 1) document.getElementById(location.hash.slice(1))?.focus();
 }

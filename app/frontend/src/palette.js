@@ -8,11 +8,25 @@ let list;
 let options = [];
 let chosen = 0;
 
+/** Keys as they are drawn: "g t" is two of them. */
+function caps(keys) {
+  const hint = document.createElement("span");
+  hint.className = "hint";
+  hint.append(...keys.split(" ").flatMap((key) => {
+    const cap = document.createElement("kbd");
+    cap.textContent = key;
+    return [cap, " "];
+  }));
+  return hint;
+}
+
 const matches = (text, words) => words.every((word) => text.toLowerCase().includes(word));
 
 function gather(query) {
   const words = query.toLowerCase().split(/\s+/).filter(Boolean);
-  const found = [...document.querySelectorAll("[data-does]")]
+  // What the page itself offers comes before what every page does.
+  const offered = [...document.querySelectorAll("main [data-does]"), ...document.querySelectorAll(":not(main *)[data-does]")];
+  const found = offered
     .filter((element) => matches(element.dataset.does, words))
     .map((element) => ({ text: element.dataset.does, icon: element.dataset.icon ?? "arrow-right", hint: element.dataset.key, run: () => act(element) }));
   if (query.trim()) {
@@ -42,11 +56,7 @@ function draw() {
     item.setAttribute("role", "option");
     item.setAttribute("aria-selected", String(index === chosen));
     item.append(icon(name), text);
-    if (hint) {
-      const keys = document.createElement("kbd");
-      keys.textContent = hint;
-      item.append(keys);
-    }
+    if (hint) item.append(caps(hint));
     return item;
   }));
   input.setAttribute("aria-activedescendant", options.length ? `palette-${chosen}` : "");
