@@ -165,3 +165,21 @@ def test_cookie_writes_need_the_token_and_our_own_origin(instance, admin, site):
     assert "HttpOnly" in str(browser.cookies._cookies) or next(iter(browser.cookies)).has_nonstandard_attr("HttpOnly")
     assert browser.post(f"{instance.url}/api/tasks", json={"title": "forged"}).status_code == 403
     assert browser.get(f"{instance.url}/api/me").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("wanted", "goes_to"),
+    [
+        ("/tasks?q=a%20b", "/tasks?q=a%20b"),
+        ("//evil.example", "/"),
+        ("/\\evil.example", "/"),
+        ("/\t/evil.example", "/"),
+        ("https://evil.example", "/"),
+        ("javascript:alert(1)", "/"),
+        ("", "/"),
+    ],
+)
+def test_signing_in_leads_to_our_own_pages_only(instance, wanted, goes_to):
+    form = {"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD, "next": wanted}
+    answer = requests.post(f"{instance.url}/sign-in", data=form, allow_redirects=False, timeout=30)
+    assert (answer.status_code, answer.headers["Location"]) == (303, goes_to)

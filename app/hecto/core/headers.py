@@ -39,6 +39,7 @@ def install(app: Flask, shared: Services) -> None:
 
 
 def _fixed(shared: Services) -> list[tuple[str, str]]:
+    """The same for every answer. Strict-Transport-Security is left to nginx, which knows what the certificate is worth."""
     sockets = shared.settings.public_url.replace("http", "ws", 1)
     policy = {
         "default-src": "'none'",
@@ -63,8 +64,6 @@ def _fixed(shared: Services) -> list[tuple[str, str]]:
         ("Cache-Control", "no-store"),
         ("X-Instance", shared.instance.name),
     ]
-    if shared.settings.secure:
-        headers.append(("Strict-Transport-Security", "max-age=31536000"))
     return headers
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from flask import Response, make_response
 from pydantic import Field
 
@@ -62,9 +64,12 @@ def _again(form: SignInForm, error: DomainError) -> tuple[str, int]:
 
 
 def _own(address: str) -> str:
-    """The address if it is a page of ours: one that begins with two slashes, or a backslash, is another site."""
-    ours = address.startswith("/") and not address.startswith(("//", "/\\"))
-    return address if ours and "\n" not in address and "\r" not in address else HOME
+    """The address if it is a page of ours, else the first page.
+
+    A second slash makes it another site; browsers take a backslash for a slash and leave out tabs and line ends.
+    """
+    ours = re.fullmatch(r"/(?!/)[^\\\x00-\x20]*", address)
+    return address if ours else HOME
 
 
 def _with_cookie(context: Context, response: Response, value: str) -> Response:
