@@ -24,7 +24,7 @@ def ensure_host(site: Site, step: Step) -> str:
     if found and found["State"]["Running"]:
         done = "running"
     else:
-        _require_free_ports(site)
+        require_free_ports(site)
         if found:
             done = "started"
             output(podman_command("start", site.container))
@@ -192,7 +192,8 @@ def _let_in(site: Site) -> None:
         )
 
 
-def _require_free_ports(site: Site) -> None:
+def require_free_ports(site: Site) -> None:
+    """Stop with a clear message where another program has one of the ports."""
     for key, (variable, _) in PORTS.items():
         port = getattr(site, key)
         with socket.socket() as probe:

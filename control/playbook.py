@@ -29,7 +29,7 @@ def run_playbook(
     # A proxy of this machine has nothing to do with hosts, and Ansible would take its language from the terminal.
     env |= {"LC_ALL": "C.UTF-8"}
     with step(f"Playbook {playbook}") as current:
-        follower = _Follower(current)
+        follower = Follower(current)
         try:
             run(
                 [tool("ansible-playbook"), *arguments, ROOT / "playbooks" / playbook],
@@ -67,7 +67,7 @@ def plans(inventory: Path, site: Site) -> dict[str, str]:
     return {name: str(result["msg"]) for name, result in results.items()}
 
 
-class _Follower:
+class Follower:
     """Follows the output of ansible-playbook."""
 
     def __init__(self, current: Step) -> None:

@@ -36,7 +36,7 @@ class Stage:
     about: str
     commands: Callable[[], list[Command]]
     needs_host: bool = False
-    minutes: int = 10  # far above what it takes on 2 cores: a test that hangs must fail, not wait for CI's own limit
+    minutes: float = 10  # far above what it takes on 2 cores: a test that hangs must fail, not wait for CI's own limit
 
 
 def lint() -> list[Command]:

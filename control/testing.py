@@ -47,11 +47,11 @@ def run_tests(names: Sequence[str], *, fast: bool, keep: bool) -> int:
             packages.install(packages.for_hosts() + packages.for_releases())
             remove_test_hosts()
         try:
-            results = [_run(stage) for stage in chosen]
+            results = [run_stage(stage) for stage in chosen]
         finally:
             if hosts and not keep:
                 remove_test_hosts()
-    return _sum_up(results)
+    return sum_up(results)
 
 
 def remove_test_hosts() -> None:
@@ -72,7 +72,8 @@ def _named(name: str) -> Site:
         os.environ.update(kept)
 
 
-def _run(stage: Stage) -> Result:
+def run_stage(stage: Stage) -> Result:
+    """Run all programs of a stage. Where they share a host, the first failure ends it."""
     say(f"\n== {stage.name}: {stage.about}")
     result = Result(stage)
     started = time.monotonic()
@@ -159,7 +160,8 @@ def _interruptible() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _sum_up(results: Sequence[Result]) -> int:
+def sum_up(results: Sequence[Result]) -> int:
+    """Print what each stage took and how it ended; returns the exit code of the whole."""
     sys.stdout.flush()
     print("\nstage                 seconds  result")
     for result in results:

@@ -1,0 +1,74 @@
+"""What a person sees: steps, failures, a playbook's progress."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from control.playbook import Follower
+from control.progress import Failure, Step, step
+from control.shell import attempt, output, run
+
+PLAYBOOK = """
+PLAY [Every host] **************
+
+TASK [Gathering Facts] *********
+ok: [hecto-local]
+
+TASK [base : Install packages] *
+changed: [hecto-local]
+
+TASK [hecto : Fleet | Migrate] *
+[ERROR]: Task failed: Module failed: non-zero return code
+fatal: [hecto-local]: FAILED! =>
+
+RUNNING HANDLER [hecto : Reload systemd] **
+
+PLAY RECAP *********************
+hecto-local                : ok=65   changed=3    unreachable=0    failed=1    skipped=3    rescued=0    ignored=0
+"""
+
+
+def test_a_failed_command_names_itself_its_log_and_its_last_lines(tmp_path: Path) -> None:
+    log = tmp_path / "log" / "step.log"
+    script = "print('before'); print('the reason'); raise SystemExit(3)"
+    with pytest.raises(Failure) as caught:
+        run([sys.executable, "-c", script], log=log, advice="mend it")
+    text = caught.value.render()
+    assert "exit code 3" in text
+    assert "the reason" in text
+    assert str(log) in text
+    assert "mend it" in text
+    assert "before" in log.read_text()
+
+
+def test_a_missing_program_is_no_traceback() -> None:
+    with pytest.raises(Failure, match="not installed"):
+        attempt(["no-such-program-anywhere"])
+
+
+def test_output_carries_what_went_wrong() -> None:
+    with pytest.raises(Failure) as caught:
+        output([sys.executable, "-c", "import sys; sys.exit('it is broken')"])
+    assert "it is broken" in caught.value.render()
+
+
+def test_a_step_says_how_it_ended(capsys: pytest.CaptureFixture[str]) -> None:
+    with step("Boil water"):
+        pass
+    with pytest.raises(ValueError, match="cold"), step("Make tea"):
+        raise ValueError("cold")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("  ok   Boil water")
+    assert lines[1].startswith("  FAIL Make tea")
+
+
+def test_a_playbook_s_first_failure_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    follower = Follower(Step("Playbook"))
+    for line in PLAYBOOK.splitlines():
+        follower.see(line)
+    assert follower.failed == "hecto : Fleet | Migrate"
+    assert follower.changed == 3
+    assert [line.split()[1] for line in capsys.readouterr().err.splitlines()] == ["base", "hecto"]

@@ -1,0 +1,92 @@
+"""Which site a command means, and what is refused before anything is touched."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+from control import host, site
+from control.progress import Failure
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(site, "STATE", tmp_path)
+    for name in ("NAME", "SUITE", "INSTANCES", "HTTPS_PORT", "HTTP_PORT", "SSH_PORT"):
+        monkeypatch.delenv(f"HECTO_{name}", raising=False)
+    return tmp_path
+
+
+def test_a_new_site_has_the_documented_defaults() -> None:
+    found = site.load_site()
+    assert (found.name, found.container, found.suite, found.instances) == ("local", "hecto-local", "trixie", 4)
+    assert (found.https_port, found.http_port, found.ssh_port) == (8443, 8080, 2222)
+
+
+def test_a_saved_site_comes_back_as_it_was(monkeypatch: pytest.MonkeyPatch, state: Path) -> None:
+    monkeypatch.setenv("HECTO_NAME", "second")
+    monkeypatch.setenv("HECTO_HTTPS_PORT", "9443")
+    monkeypatch.setenv("HECTO_SUITE", "bookworm")
+    made = site.load_site()
+    made.save()
+    assert json.loads((state / "second" / "host.json").read_text())["https_port"] == 9443
+    for name in ("HTTPS_PORT", "SUITE"):
+        monkeypatch.delenv(f"HECTO_{name}")
+    assert site.load_site() == made
+
+
+def test_port_zero_means_any_free_port_and_then_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTPS", "HTTP", "SSH"):
+        monkeypatch.setenv(f"HECTO_{name}_PORT", "0")
+    made = site.load_site()
+    assert made.https_port > 0
+    made.save()
+    assert site.load_site() == made
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("HECTO_NAME", "Not A Name"),
+        ("HECTO_NAME", "../elsewhere"),
+        ("HECTO_NAME", "cache"),
+        ("HECTO_SUITE", "sid"),
+        ("HECTO_INSTANCES", "0"),
+        ("HECTO_INSTANCES", "many"),
+        ("HECTO_HTTPS_PORT", "65536"),
+    ],
+)
+def test_a_wrong_value_is_named(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(Failure) as caught:
+        site.load_site()
+    assert variable in caught.value.what
+    assert value in caught.value.what
+    assert caught.value.advice
+
+
+@pytest.mark.parametrize(("variable", "value"), [("HECTO_SSH_PORT", "2223"), ("HECTO_SUITE", "bookworm")])
+def test_a_host_does_not_change_what_it_was_made_with(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    site.load_site().save()
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(Failure, match=variable):
+        site.load_site()
+
+
+def test_a_taken_port_is_named_with_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        monkeypatch.setenv("HECTO_HTTP_PORT", str(port))
+        for name in ("HTTPS", "SSH"):
+            monkeypatch.setenv(f"HECTO_{name}_PORT", "0")
+        with pytest.raises(Failure) as caught:
+            host.require_free_ports(site.load_site())
+    assert str(port) in caught.value.what
+    assert "HECTO_HTTP_PORT" in caught.value.advice
