@@ -39,7 +39,7 @@ def install(app: Flask, shared: Services) -> None:
 
 
 def _fixed(shared: Services) -> list[tuple[str, str]]:
-    """The same for every answer. Strict-Transport-Security is left to nginx, which knows what the certificate is worth."""
+    """The same for every answer. Strict-Transport-Security is left to nginx, which knows the certificate."""
     sockets = shared.settings.public_url.replace("http", "ws", 1)
     policy = {
         "default-src": "'none'",
