@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import time
 from pathlib import Path
+from typing import Any
 
 from control import podman
 from control.image import ensure_base_image
@@ -14,6 +14,7 @@ from control.progress import Failure, Step, say
 from control.shell import as_root, attempt, output, run
 from control.site import CACHE, PORTS, Site
 
+LABEL = "hecto.site"  # which checkout's site a container is
 BOOT_SECONDS = 120  # it takes 3 to 6; a busy machine with a full fleet to start needs more
 STOP_SECONDS = 60  # time for a hundred instances to finish their requests and for PostgreSQL's last checkpoint
 
@@ -21,6 +22,8 @@ STOP_SECONDS = 60  # time for a hundred instances to finish their requests and f
 def ensure_host(site: Site, step: Step) -> str:
     """Make sure that the host runs and answers SSH. Returns what was done: 'created', 'started' or 'running'."""
     found = podman.inspect(site.container)
+    if found:
+        _require_ours(site, found)
     if found and found["State"]["Running"]:
         done = "running"
     else:
@@ -33,6 +36,7 @@ def ensure_host(site: Site, step: Step) -> str:
             step.note("making the base image")
             image = ensure_base_image(site.suite)
             step.note("booting")
+            site.save()
             _create(site, image)
     site.save()
     _wait_until_booted(site)
@@ -48,21 +52,11 @@ def stop_host(site: Site) -> None:
 def remove_host(site: Site) -> None:
     """Remove the host with its data, and all state of the site on the control machine."""
     if podman.inspect(site.container):
-        if podman.running(site.container):
-            keep_packages(site)
+        keep_packages(site)
         output(podman_command("rm", "--force", "--volumes", "--time=5", site.container))
     if site.directory.exists():
-        if output_owner(site.directory):
-            shutil.rmtree(site.directory)
-        else:
-            output(as_root(["rm", "-rf", "--one-file-system", site.directory]))
-
-
-def output_owner(directory: Path) -> bool:
-    """Whether everything below is ours to delete: the package cache belongs to root where hosts run through sudo."""
-    import os
-
-    return os.geteuid() == 0 or not (directory / "apt").exists()
+        # As root: downloaded packages belong to it.
+        output(as_root(["rm", "-rf", "--one-file-system", site.directory]))
 
 
 def ssh_command(site: Site, *words: str, tty: bool = False) -> list[str]:
@@ -109,6 +103,21 @@ def keep_packages(site: Site) -> None:
         )
 
 
+def _require_ours(site: Site, found: dict[str, Any]) -> None:
+    """Stop where the container was made from another checkout, or its keys and secrets are gone."""
+    owner = (found["Config"]["Labels"] or {}).get(LABEL, str(site.directory))
+    if owner != str(site.directory):
+        raise Failure(
+            f"a container {site.container} is there already, made for {owner}",
+            advice="choose another name with HECTO_NAME=NAME and other ports, or remove it: ./hecto destroy",
+        )
+    if not site.saved:
+        raise Failure(
+            f"the container {site.container} is there, but what belongs to it in {site.directory} is not",
+            advice="remove the container and begin anew: ./hecto destroy",
+        )
+
+
 def _create(site: Site, image: str) -> None:
     own, shared = _package_directories(site)
     shared.mkdir(parents=True, exist_ok=True)
@@ -124,6 +133,7 @@ def _create(site: Site, image: str) -> None:
         "--detach",
         f"--name={site.container}",
         f"--hostname={site.container}",
+        f"--label={LABEL}={site.directory}",
         *podman.systemd_options(),
         *ports,
         # apt locks this directory, so every host has its own; its files are linked with the shared cache.

@@ -45,7 +45,7 @@ def lint() -> list[Command]:
         Command(["ruff", "check", "."]),
         Command(["ruff", "format", "--check", "."]),
         Command(["mypy"]),
-        Command(["lint-imports"]),
+        Command(["lint-imports"], {"PYTHONPATH": str(ROOT / "app")}),
         Command(["yamllint", "--strict", "."]),
         # Collections come with the ansible package, so nothing has to be fetched.
         Command(["ansible-lint", "--offline", "--strict"]),
