@@ -121,3 +121,10 @@ def leave(app: Flask) -> None:
     services: Services = app.extensions["hecto"]
     services.instance.drain()
     app.extensions["realtime"].close_all()
+
+
+def close(app: Flask) -> None:
+    """Give the connections back, so that PostgreSQL does not learn of the end by a broken pipe."""
+    services: Services = app.extensions["hecto"]
+    services.database.dispose()
+    services.store.client.close()

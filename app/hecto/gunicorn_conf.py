@@ -63,3 +63,11 @@ def post_worker_init(worker: Any) -> None:
         stop(number, frame)
 
     signal.signal(signal.SIGTERM, leave)
+
+
+def worker_exit(server: Any, worker: Any) -> None:
+    """Leave nothing open behind."""
+    from hecto import application
+    from hecto.wsgi import app
+
+    application.close(app)
