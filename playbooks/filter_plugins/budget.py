@@ -216,10 +216,11 @@ def _redis_maxmemory(memory_mb: int) -> int:
 def _pool(instances: int, max_connections: int, reserved: int, pool_max: int) -> int:
     pool = (max_connections - reserved) // instances
     if pool < 1:
+        fit = max_connections - reserved
+        fewer = f", or lower hecto_instances to at most {fit}" if fit > 0 else ""
         raise BudgetError(
             f"{instances} instances cannot share {max_connections} database connections of which {reserved} are "
-            f"reserved: each needs one. Raise postgres_max_connections to at least {instances + reserved}, "
-            f"or lower hecto_instances to at most {max(0, max_connections - reserved)}."
+            f"reserved: each needs one. Raise postgres_max_connections to at least {instances + reserved}{fewer}."
         )
     return min(pool, pool_max)
 

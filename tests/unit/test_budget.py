@@ -84,6 +84,12 @@ def test_too_few_connections_names_both_numbers_that_help() -> None:
         plan(max_connections=119)
 
 
+def test_no_advice_that_cannot_be_followed() -> None:
+    with pytest.raises(budget.BudgetError) as caught:
+        plan(max_connections=10)
+    assert "hecto_instances" not in str(caught.value)
+
+
 def test_what_the_message_advises_works() -> None:
     assert plan(max_connections=120)["pool"] == 1
     assert plan(max_connections=119, instances=99)["pool"] == 1

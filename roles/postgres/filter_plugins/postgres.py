@@ -1,11 +1,13 @@
-"""A filter that turns a password into what PostgreSQL stores of it."""
+"""Filters that put values into PostgreSQL's own notation."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import hmac
+import ipaddress
 from collections.abc import Callable
+from typing import Any
 
 ITERATIONS = 4096  # PostgreSQL's own number; a client that logs in repeats the work, once for each connection
 
@@ -33,9 +35,19 @@ def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
+def postgres_networks(networks: list[str]) -> list[str]:
+    """Write networks as pg_hba.conf does; a wrong one in that file would keep the server from its next start."""
+    try:
+        return [str(ipaddress.ip_network(network)) for network in networks]
+    except ValueError as error:
+        raise ValueError(
+            f"postgres_client_networks: {error}; write networks such as 10.0.0.0/24 or fd00::/64"
+        ) from None
+
+
 class FilterModule:
     """What Ansible looks for."""
 
-    def filters(self) -> dict[str, Callable[..., str]]:
+    def filters(self) -> dict[str, Callable[..., Any]]:
         """Names as templates use them."""
-        return {"postgres_scram": postgres_scram}
+        return {"postgres_scram": postgres_scram, "postgres_networks": postgres_networks}
