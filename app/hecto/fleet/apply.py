@@ -81,10 +81,10 @@ def apply(
     # After the start: with more instances at work the drain is shorter.
     retire(layout, supervisor, todo.stop, patience, say)
     others = [number for number in range(1, instances + 1) if number not in todo.start]
-    if late := wait.until_ready(layout, others, None, patience.ready):
+    if late := wait.until_ready(layout, supervisor, others, None, patience.ready):
         raise NotReadyError(
             f"Instances that ran before are not ready: {describe(late)}. They were left as they are. "
-            f"Read journalctl -t hecto-{min(late)}; hecto-fleet roll restarts them one by one."
+            f"Read journalctl -t hecto-{min(late)}; to restart one: systemctl restart hecto@{min(late)}."
         )
     return todo
 
@@ -97,10 +97,10 @@ def start(
         for number in batch:
             layout.pin(number, release)
         supervisor.start(batch)
-        late = wait.until_ready(layout, batch, release, patience.ready)
+        late = wait.until_ready(layout, supervisor, batch, release, patience.ready)
         if late:
             raise NotReadyError(
-                f"Started {spell(batch)}, but {describe(late)} after {patience.ready:g} s. The others serve as before. "
+                f"Started {spell(batch)}, but {describe(late)}. The others serve as before. "
                 f"Read journalctl -t hecto-{min(late)}, mend the cause and run this again."
             )
         say(f"started {spell(batch)}")
@@ -121,8 +121,8 @@ def drain(layout: Layout, numbers: Sequence[int], patience: Patience, say: Say) 
     """Ask instances to refuse new work and wait until they have finished their own."""
     # One that does not answer cannot be waited for: its requests go elsewhere as soon as its sockets close.
     ask_all({number: layout.control(number) for number in numbers}, "drain")
-    if busy := wait.until_idle(layout, numbers, patience.drain):
-        say(f"after {patience.drain:g} s {describe(busy)} left; stopping anyway, clients reconnect to other instances")
+    if busy := wait.until_idle(layout, numbers, patience):
+        say(f"after {patience.drain:g} s {describe(busy)} left; going on, nginx gives these to other instances")
 
 
 def batches(numbers: Sequence[int], cores: int) -> Iterator[Sequence[int]]:

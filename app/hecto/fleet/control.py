@@ -23,11 +23,6 @@ class Reply:
     websockets: int
     pid: int
 
-    @property
-    def idle(self) -> bool:
-        """Nothing would be cut if the instance stopped now."""
-        return self.in_flight == 0 and self.websockets == 0
-
 
 class ControlError(Exception):
     """The instance gave no usable answer."""

@@ -5,9 +5,9 @@ import json
 import os
 import pwd
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 from hecto.fleet.errors import LockedError
@@ -35,7 +35,7 @@ def _sign(descriptor: int) -> None:
     holder = {
         "who": os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name,
         "pid": os.getpid(),
-        "since": datetime.now(UTC).isoformat(timespec="seconds"),
+        "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "command": " ".join(["hecto-fleet", *sys.argv[1:]]),
     }
     os.ftruncate(descriptor, 0)

@@ -56,7 +56,7 @@ def _move(
     drain(layout, [number], patience, say)
     layout.pin(number, release)
     supervisor.restart([number])
-    late = wait.until_ready(layout, [number], release, patience.ready)
+    late = wait.until_ready(layout, supervisor, [number], release, patience.ready)
     if not late:
         say(f"instance-{number} runs {release}")
         return
@@ -64,9 +64,9 @@ def _move(
     if before and before != release:
         layout.pin(number, before)
         supervisor.restart([number])
-        back = wait.until_ready(layout, [number], before, patience.ready)
+        back = wait.until_ready(layout, supervisor, [number], before, patience.ready)
         outcome = f"It did not come back on {before} either" if back else f"It runs {before} again"
     raise NotReadyError(
-        f"On release {release} {describe(late)} after {patience.ready:g} s. {outcome}; the roll stopped here and the others "
+        f"On release {release} {describe(late)}. {outcome}; the roll stopped here and the others "
         f"serve as before. Read journalctl -t hecto-{number}, mend the cause and run this again."
     )

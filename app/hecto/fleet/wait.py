@@ -3,12 +3,16 @@
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from hecto.fleet.control import ControlError, Reply, ask_all
 from hecto.fleet.layout import Layout
+from hecto.fleet.supervisor import Supervisor
 
 # Fine enough that a roll does not wait for nothing, coarse enough that a hundred polls cost no core.
 INTERVAL = 0.1
+# A second attempt may be the database's fault for a moment; a release that ends three times is broken.
+ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -17,33 +21,51 @@ class Patience:
 
     # A start of one batch: import of the app, connections, first request.
     ready: float = 120.0
-    # Requests end within nginx's own limits long before; WebSockets that have not moved by then are cut and reconnect.
+    # Requests end within nginx's own limits long before.
     drain: float = 30.0
+    # An instance that moves its WebSockets when it drains has done so by then; any other closes them when it stops.
+    websockets: float = 5.0
 
 
-def until_ready(layout: Layout, numbers: Iterable[int], release: str | None, seconds: float) -> dict[int, str]:
-    """Wait until each takes traffic, on this release unless any will do; what each late one says instead is returned."""
-    return _until(layout, numbers, seconds, lambda reply: _not_ready(reply, release))
-
-
-def until_idle(layout: Layout, numbers: Iterable[int], seconds: float) -> dict[int, str]:
-    """Wait until none has requests or WebSockets left; the work of those that still have some is returned."""
-    return _until(layout, numbers, seconds, _busy)
-
-
-def _until(
-    layout: Layout, numbers: Iterable[int], seconds: float, missing: Callable[[Reply | ControlError], str | None]
+def until_ready(
+    layout: Layout, supervisor: Supervisor, numbers: Iterable[int], release: str | None, seconds: float
 ) -> dict[int, str]:
+    """Wait until each takes traffic, on this release unless any will do; what each late one says instead is returned.
+
+    Does not wait for one that ends again and again: it will not be ready later either.
+    """
     deadline = time.monotonic() + seconds
-    left = {number: layout.control(number) for number in numbers}
-    while left:
-        answers = ask_all(left)
-        found = {number: text for number, reply in answers.items() if (text := missing(reply))}
-        left = {number: path for number, path in left.items() if number in found}
-        if not left or time.monotonic() > deadline:
-            return found
+    left = set(numbers)
+    while True:
+        late = _ask(layout, left, lambda reply: _not_ready(reply, release))
+        left = set(late)
+        if not left:
+            return {}
+        units = supervisor.units().by_number
+        ended = [n for n in left if n in units and (units[n].restarts >= ATTEMPTS or units[n].active == "failed")]
+        if ended or time.monotonic() > deadline:
+            return late | {n: f"ended {units[n].restarts + 1} times ({units[n].result})" for n in ended}
         time.sleep(INTERVAL)
-    return {}
+
+
+def until_idle(layout: Layout, numbers: Iterable[int], patience: Patience) -> dict[int, str]:
+    """Wait until none has requests left, nor for a shorter time WebSockets; the work of those that still have some is returned."""
+    begun = time.monotonic()
+    left = set(numbers)
+    while True:
+        waited = time.monotonic() - begun
+        busy = _ask(layout, left, partial(_busy, websockets=waited < patience.websockets))
+        left = set(busy)
+        if not left or waited > patience.drain:
+            return busy
+        time.sleep(INTERVAL)
+
+
+def _ask(
+    layout: Layout, numbers: Iterable[int], missing: Callable[[Reply | ControlError], str | None]
+) -> dict[int, str]:
+    answers = ask_all({number: layout.control(number) for number in numbers})
+    return {number: text for number, reply in answers.items() if (text := missing(reply))}
 
 
 def _not_ready(reply: Reply | ControlError, release: str | None) -> str | None:
@@ -54,8 +76,8 @@ def _not_ready(reply: Reply | ControlError, release: str | None) -> str | None:
     return None if release in (None, reply.release) else f"runs release {reply.release} instead of {release}"
 
 
-def _busy(reply: Reply | ControlError) -> str | None:
+def _busy(reply: Reply | ControlError, *, websockets: bool) -> str | None:
     # An instance that does not listen has nothing left to lose.
-    if isinstance(reply, ControlError) or reply.idle:
+    if isinstance(reply, ControlError) or not (reply.in_flight or (websockets and reply.websockets)):
         return None
-    return f"{reply.in_flight} requests and {reply.websockets} WebSockets"
+    return f"has {reply.in_flight} requests"
