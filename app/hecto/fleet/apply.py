@@ -75,6 +75,8 @@ def apply(
     if todo.resume:
         ask_all({number: layout.control(number) for number in todo.resume}, "resume")
         say(f"took {spell(todo.resume)} back from an interrupted drain")
+    # Between two attempts systemd would go on with the release of the last one.
+    supervisor.stop([number for number in todo.start if now.instances[number].state == "crashing"])
     start(layout, supervisor, todo.start, release, patience, say)
     if todo.target:
         supervisor.start_target()

@@ -1,5 +1,6 @@
 """The whole fleet at one moment: what systemd says and what each instance says about itself."""
 
+import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from hecto.fleet import drift, memory
 from hecto.fleet.control import ControlError, Reply, ask_all
 from hecto.fleet.layout import Layout
-from hecto.fleet.supervisor import Supervisor, Unit
+from hecto.fleet.supervisor import ATTEMPTS, Supervisor, Unit
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def take(
     wanted: Iterable[int] | None = None,
     with_memory: bool = True,
 ) -> Snapshot:
-    """Look at the fleet. `release` and `wanted` say what should run; by default the current release and the target's list."""
+    """Look at the fleet. `release` and `wanted` say what should run: by default the current one, the target's list."""
     units = supervisor.units()
     expected = release or layout.current_release()
     numbers = units.wanted if wanted is None else frozenset(wanted)
@@ -127,11 +128,18 @@ def _instance(
 def _state(unit: Unit, answer: Reply | None) -> str:
     if answer:
         return answer.state
+    if unit.sub == "auto-restart" or _ends_again_and_again(unit):
+        return "crashing"
     if unit.active == "activating":
-        return "crashing" if unit.sub == "auto-restart" else "starting"
+        return "starting"
     if unit.runs:
         return "hung"
     return {"failed": "failed", "deactivating": "stopping"}.get(unit.active, "stopped")
+
+
+def _ends_again_and_again(unit: Unit) -> bool:
+    # Seen between two of its ends it looks like any other that starts.
+    return unit.runs and unit.restarts >= ATTEMPTS and time.time() - unit.started < 60
 
 
 def _problem(unit: Unit, reply: Reply | ControlError | None) -> str | None:

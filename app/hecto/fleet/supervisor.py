@@ -11,6 +11,8 @@ from typing import Protocol
 from hecto.fleet.errors import FleetError
 
 TARGET = "hecto.target"
+# A second attempt may be the database's fault for a moment; an instance that ends three times is broken.
+ATTEMPTS = 3
 _INSTANCE = re.compile(r"hecto@(\d+)\.service")
 _PROPERTIES = (
     "Id,ActiveState,SubState,Result,MainPID,NRestarts,MemoryCurrent,ExecMainStartTimestampMonotonic,"

@@ -42,7 +42,8 @@ def roll_due(due: dict[int, list[str]]) -> str:
     reasons = sorted({reason for found in due.values() for reason in found})
     count = len(due)
     return (
-        f"A roll is due: {count} instance{'s run' if count > 1 else ' runs'} with something old ({', '.join(reasons)}). "
+        f"A roll is due: {count} instance{'s run' if count > 1 else ' runs'} with something old "
+        f"({', '.join(reasons)}). "
         "They serve as before; run hecto-fleet roll when it suits you."
     )
 

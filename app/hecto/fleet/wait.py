@@ -7,12 +7,10 @@ from functools import partial
 
 from hecto.fleet.control import ControlError, Reply, ask_all
 from hecto.fleet.layout import Layout
-from hecto.fleet.supervisor import Supervisor
+from hecto.fleet.supervisor import ATTEMPTS, Supervisor
 
 # Fine enough that a roll does not wait for nothing, coarse enough that a hundred polls cost no core.
 INTERVAL = 0.1
-# A second attempt may be the database's fault for a moment; a release that ends three times is broken.
-ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ def until_ready(
 
 
 def until_idle(layout: Layout, numbers: Iterable[int], patience: Patience) -> dict[int, str]:
-    """Wait until none has requests left, nor for a shorter time WebSockets; the work of those that still have some is returned."""
+    """Wait until none has requests left, and for a shorter time WebSockets; what busy ones still have is returned."""
     begun = time.monotonic()
     left = set(numbers)
     while True:
