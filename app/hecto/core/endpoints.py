@@ -15,7 +15,7 @@ from flask import Blueprint, Flask, Response, g, make_response, render_template,
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
-from hecto.core import origin, unit_of_work
+from hecto.core import idempotency, origin, unit_of_work
 from hecto.core.errors import Forbidden, Invalid, Unauthenticated
 from hecto.core.gate import Allowance
 from hecto.core.input import Input, read_form, read_json, read_query
@@ -151,9 +151,12 @@ def _pipeline(endpoint: Endpoint) -> Callable[..., Response]:
         shared = services()
         g.endpoint = endpoint.name
         g.begun = begun
+        if request.method not in READS:
+            # Kept before anything parses it as a form: its digest belongs to the key of the write.
+            request.get_data(cache=True)
         context = _admit(shared, endpoint)
         _read_input(context, endpoint)
-        return _respond(_run(context, endpoint, path), endpoint.status)
+        return _run(context, endpoint, path)
 
     return handle
 
@@ -207,15 +210,38 @@ def _read_input(context: Context, endpoint: Endpoint) -> None:
         context.errors = error
 
 
-def _run(context: Context, endpoint: Endpoint, path: dict[str, Any]) -> Any:
-    if not endpoint.transaction:
-        return endpoint.view(context, **path)
-
-    def work(session: Session) -> Any:
+def _run(context: Context, endpoint: Endpoint, path: dict[str, Any]) -> Response:
+    def work(session: Session) -> Response:
         context._session = session
-        return endpoint.view(context, **path)
+        return _respond(endpoint.view(context, **path), endpoint.status)
 
-    return (context.read if request.method in READS else context.write)(work)
+    if not endpoint.transaction:
+        return _respond(endpoint.view(context, **path), endpoint.status)
+    if request.method in READS:
+        return context.read(work)
+    key = idempotency.read(request, context.actor)
+    if key is None:
+        return context.write(work)
+    return _run_once(context, work, key)
+
+
+def _run_once(context: Context, work: Callable[[Session], Response], key: idempotency.Key) -> Response:
+    """Run a write that has a key: what was done under it before is answered, not done again."""
+
+    def keyed(session: Session) -> Response:
+        response = work(session)
+        session.flush()
+        # An answer that refuses changed nothing worth keeping; a repeat may fare better.
+        if response.status_code < 400:
+            idempotency.keep(session, key, response)
+        return response
+
+    response = idempotency.once(
+        lambda: context.write(keyed), lambda: context.read(lambda session: idempotency.find(session, key))
+    )
+    if idempotency.is_time_to_sweep():
+        context.write(idempotency.sweep)
+    return response
 
 
 def _respond(result: Any, status: int) -> Response:

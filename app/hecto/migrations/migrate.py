@@ -19,6 +19,7 @@ MIGRATION_LOCK = 4_318_265
 def metadata() -> MetaData:
     """Every table of every module."""
     import hecto.core.activity
+    import hecto.core.idempotency
     import hecto.modules.tasks.models
     import hecto.modules.users.models  # noqa: F401
 

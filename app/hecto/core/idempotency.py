@@ -1,0 +1,158 @@
+"""A write that comes twice happens once, and both get the same answer.
+
+nginx repeats a request at the next instance when one dies under it, and browsers repeat what got no answer. Each write
+carries a key: the client's own (``Idempotency-Key``) or the one that nginx gives every request (``X-Request-Key``).
+The answer is stored under the key as the last statement of the write's own transaction. So the key stands exactly when
+the work does, and of two that run side by side one commits, while the other waits at the unique index, finds the key
+taken, rolls its work back and gives the stored answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import orjson
+from flask import Request, Response
+from sqlalchemy import LargeBinary, SmallInteger, Text, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from hecto.core.db import Base
+from hecto.core.errors import BadRequest, DomainError, Unavailable
+from hecto.core.permissions import Actor
+from hecto.core.unit_of_work import OutcomeUnknown
+
+# nginx repeats within seconds; a client may come back after a night.
+HOP_LIFE = timedelta(minutes=15)
+CLIENT_LIFE = timedelta(hours=24)
+LONGEST_KEY = 200
+# Of the answers that repeat these are all that matter to a client; cookies are never stored.
+KEPT_HEADERS = ("Location", "HX-Trigger", "HX-Redirect", "HX-Location", "ETag")
+# One write in so many removes a batch of expired keys: the cost grows with the writes, not with the instances.
+SWEEP_ONE_IN = 100
+SWEEP_BATCH = 500
+
+_KEEP = text("""
+    INSERT INTO request_key (id, body_digest, status, content_type, headers, answer, expires_at)
+    VALUES (:id, :body_digest, :status, :content_type, CAST(:headers AS jsonb), :answer, now() + :life)
+    ON CONFLICT (id) DO NOTHING
+""")
+_FIND = text("SELECT body_digest, status, content_type, headers, answer FROM request_key WHERE id = :id")
+_SWEEP = text("""
+    DELETE FROM request_key
+     WHERE id IN (SELECT id FROM request_key WHERE expires_at < now() LIMIT :batch FOR UPDATE SKIP LOCKED)
+""")
+
+
+class RequestKey(Base):
+    """A write that was done, with its answer. Only ever touched by the statements above."""
+
+    __tablename__ = "request_key"
+
+    id: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    body_digest: Mapped[bytes] = mapped_column(LargeBinary)
+    status: Mapped[int] = mapped_column(SmallInteger)
+    content_type: Mapped[str] = mapped_column(Text)
+    headers: Mapped[dict[str, str]] = mapped_column(JSONB)
+    answer: Mapped[bytes] = mapped_column(LargeBinary)
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+
+    __table_args__ = ({"comment": "Writes that were done, with their answers, for those that come twice"},)
+
+
+class Repeated(Exception):
+    """The key is taken: the same request has been answered in the meantime."""
+
+
+class KeyReused(DomainError):
+    """draft-ietf-httpapi-idempotency-key-header-07, section 2.7."""
+
+    status = 422
+    title = "This Idempotency-Key belongs to another request"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """The key of one write: a digest of who sends what to where under which key, and one of the body."""
+
+    id: bytes
+    body_digest: bytes
+    life: timedelta
+
+
+def read(request: Request, actor: Actor | None) -> Key | None:
+    """The key of a request; None when it has none. The client's goes first: it also survives nginx itself."""
+    client = request.headers.get("Idempotency-Key")
+    given = client or request.headers.get("X-Request-Key")
+    if not given:
+        return None
+    if len(given) > LONGEST_KEY:
+        raise BadRequest(f"An Idempotency-Key has at most {LONGEST_KEY} characters; a UUID is a good one.")
+    kind = "client" if client else "hop"
+    scope = [actor.id if actor else 0, request.method, request.full_path, kind, given]
+    return Key(
+        hashlib.sha256(orjson.dumps(scope)).digest(),
+        hashlib.sha256(request.get_data(cache=True, parse_form_data=False)).digest(),
+        CLIENT_LIFE if client else HOP_LIFE,
+    )
+
+
+def keep(session: Session, key: Key, response: Response) -> None:
+    """Store the answer under the key; the last statement of the transaction. Raises Repeated when the key is taken."""
+    headers = {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers}
+    values = {
+        "id": key.id,
+        "body_digest": key.body_digest,
+        "status": response.status_code,
+        "content_type": response.content_type,
+        "headers": orjson.dumps(headers).decode(),
+        "answer": response.get_data(),
+        "life": key.life,
+    }
+    if session.connection().execute(_KEEP, values).rowcount == 0:
+        raise Repeated
+
+
+def find(session: Session, key: Key) -> Response | None:
+    """The answer that was stored under the key; raises KeyReused when it was for another body."""
+    row = session.execute(_FIND, {"id": key.id}).one_or_none()
+    if row is None:
+        return None
+    if bytes(row.body_digest) != key.body_digest:
+        raise KeyReused("It was used for a request with another body. Make a new key for each thing you do.")
+    response = Response(bytes(row.answer), row.status, row.headers, content_type=row.content_type)
+    response.headers["Idempotency-Replayed"] = "true"
+    return response
+
+
+def sweep(session: Session) -> None:
+    """Remove a batch of keys whose time is over."""
+    session.execute(_SWEEP, {"batch": SWEEP_BATCH})
+
+
+def is_time_to_sweep() -> bool:
+    """Whether this write is one of those that clean up."""
+    return random.randrange(SWEEP_ONE_IN) == 0
+
+
+def once(attempt: Callable[[], Response], stored: Callable[[], Response | None], *, attempts: int = 2) -> Response:
+    """Make a keyed attempt; where it fails, give the answer that stands under its key, if one does.
+
+    A commit whose outcome is unknown is attempted again: if it did stand, the key is taken and the answer found.
+    """
+    for number in range(1, attempts + 1):
+        try:
+            return attempt()
+        except Exception as error:
+            if isinstance(error, Unavailable) and not isinstance(error, OutcomeUnknown):
+                raise
+            found = stored()
+            if found is not None:
+                return found
+            if not isinstance(error, OutcomeUnknown | Repeated) or number == attempts:
+                raise
+    raise AssertionError("unreachable: the last attempt returns or raises")
