@@ -18,7 +18,7 @@ from control.host import ensure_host, keep_packages, ssh_command
 from control.playbook import run_playbook
 from control.progress import Failure, say, step
 from control.release import ensure_release
-from control.shell import output
+from control.shell import attempt, output
 from control.site import Site
 from control.tools import ensure_tools
 
@@ -55,7 +55,22 @@ def show_credentials(site: Site, credentials: dict[str, str]) -> None:
     say(f"  Password       in {file} (python3 -m json.tool {_short(file)})")
     say(f"  Certificate    of this site's own authority: add {_short(Path(credentials['ca']))} to your browser")
     say()
+    if due := _roll_due(site):
+        say(f"  Instances that run something older: {due}. They serve as before; to move them to the present release:")
+        say("  ./hecto exec -- /opt/hecto/current/bin/hecto-fleet roll")
+        say()
     say("  ./hecto status shows the instances, ./hecto logs --follow what they say, ./hecto down stops it all.")
+
+
+def _roll_due(site: Site) -> int:
+    """How many instances run something older than what was just brought to the host."""
+    done = attempt(ssh_command(site, "/opt/hecto/current/bin/hecto-fleet status --json"))
+    try:
+        return len(json.loads(done.stdout)["roll_due"])
+    except (ValueError, KeyError):
+        raise Failure(
+            "hecto-fleet status on the host gives no answer", tail=(done.stderr or done.stdout).strip()
+        ) from None
 
 
 def _credentials(site: Site) -> dict[str, str]:
@@ -86,6 +101,8 @@ def _wait_until_healthy(site: Site, ca: Path) -> None:
                 return
             problem = json.dumps(health)
         except (OSError, ValueError) as error:
+            if isinstance(getattr(error, "reason", None), ssl.SSLCertVerificationError):
+                deadline = 0.0  # waiting does not mend a certificate
             problem = error.read().decode(errors="replace") if isinstance(error, urllib.error.HTTPError) else str(error)
         if time.monotonic() > deadline:
             raise Failure(

@@ -23,7 +23,8 @@ def ensure_host(site: Site, step: Step) -> str:
     """Make sure that the host runs and answers SSH. Returns what was done: 'created', 'started' or 'running'."""
     found = podman.inspect(site.container)
     if found:
-        _require_ours(site, found)
+        _require_own(site, found)
+        _require_state(site)
     if found and found["State"]["Running"]:
         done = "running"
     else:
@@ -49,9 +50,14 @@ def stop_host(site: Site) -> None:
     output(podman_command("stop", f"--time={STOP_SECONDS}", site.container))
 
 
-def remove_host(site: Site) -> None:
-    """Remove the host with its data, and all state of the site on the control machine."""
-    if podman.inspect(site.container):
+def remove_host(site: Site, *, anyones: bool = False) -> None:
+    """Remove the host with its data, and all state of the site on the control machine.
+
+    anyones: also where another checkout made it, as tests do with what an earlier run left.
+    """
+    if found := podman.inspect(site.container):
+        if not anyones:
+            _require_own(site, found)
         keep_packages(site)
         output(podman_command("rm", "--force", "--volumes", "--time=5", site.container))
     if site.directory.exists():
@@ -103,14 +109,18 @@ def keep_packages(site: Site) -> None:
         )
 
 
-def _require_ours(site: Site, found: dict[str, Any]) -> None:
-    """Stop where the container was made from another checkout, or its keys and secrets are gone."""
+def _require_own(site: Site, found: dict[str, Any]) -> None:
+    """Stop where the container was made from another checkout."""
     owner = (found["Config"]["Labels"] or {}).get(LABEL, str(site.directory))
     if owner != str(site.directory):
         raise Failure(
-            f"a container {site.container} is there already, made for {owner}",
-            advice="choose another name with HECTO_NAME=NAME and other ports, or remove it: ./hecto destroy",
+            f"the container {site.container} belongs to {owner}",
+            advice="choose another name with HECTO_NAME=NAME and other ports, or remove it from that checkout",
         )
+
+
+def _require_state(site: Site) -> None:
+    """Stop where the keys and secrets of a container are gone."""
     if not site.saved:
         raise Failure(
             f"the container {site.container} is there, but what belongs to it in {site.directory} is not",
