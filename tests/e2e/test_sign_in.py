@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.e2e.people import Person
@@ -31,10 +32,11 @@ def test_a_wrong_password_is_said_and_the_address_is_kept(somebody: Callable[...
     expect(page.get_by_label("Password")).to_have_value("")
 
 
-def test_nobody_is_sent_to_another_site_after_signing_in(somebody: Callable[..., Person]) -> None:
+@pytest.mark.parametrize("address", ["//example.org/tasks", "/%5Cexample.org", "https://example.org"])
+def test_nobody_is_sent_to_another_site_after_signing_in(somebody: Callable[..., Person], address: str) -> None:
     mara = somebody("Mara")
     page = mara.page()
-    page.goto("/sign-in?next=//example.org/tasks")
+    page.goto(f"/sign-in?next={address}")
     mara.sign_in(page)
     expect(page).to_have_url(mara.site.url + "/")
 

@@ -61,6 +61,23 @@ def test_an_edit_is_saved_and_told_in_the_activity(somebody: People, title: str)
     expect(page.locator("#task-document")).to_contain_text("Second <b>line</b>")
 
 
+def test_escape_leaves_the_form_unless_something_was_typed(somebody: People, title: str) -> None:
+    mara = somebody("Mara")
+    task = mara.create_task(title, description="As it was")
+    page = mara.signed_in(f"/tasks/{task['id']}")
+    page.keyboard.press("e")
+    expect(page.get_by_label("Title")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("heading", level=1)).to_have_text(title)
+    page.keyboard.press("e")
+    page.get_by_label("Description").fill("Half a sen")
+    page.keyboard.press("Escape")
+    expect(page.get_by_label("Description")).not_to_be_focused()
+    expect(page.get_by_label("Description")).to_have_value("Half a sen")
+    page.get_by_role("link", name="Cancel").click()
+    expect(page.locator("#task-document")).to_contain_text("As it was")
+
+
 def test_two_people_change_different_fields_and_both_changes_stand(somebody: People, title: str) -> None:
     mara, jonas = somebody("Mara"), somebody("Jonas")
     task = mara.create_task(title)

@@ -6,14 +6,23 @@ function submitOnChange({ target }) {
   if (target.closest("[data-submit]")) target.form?.requestSubmit();
 }
 
-// Ctrl+Enter sends the form from anywhere in it, Escape leaves it for the link marked as the way out.
+function differs(field) {
+  if (field instanceof HTMLSelectElement) return [...field.options].some((option) => option.defaultSelected && !option.selected);
+  return field.defaultValue !== undefined && field.value !== field.defaultValue;
+}
+
+// A conflict is shown with what was typed as the fields' first values, and none of it is saved.
+const changed = (form) => form.matches("[data-unsaved]") || [...form.elements].some(differs);
+
+// Ctrl+Enter sends the form from anywhere in it. Escape leaves it by the link marked as the way out, unless that would
+// throw away what was typed.
 function sendOrLeave(event) {
   const form = event.target.closest?.("form");
   if (!form) return;
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
     event.preventDefault();
     form.requestSubmit();
-  } else if (event.key === "Escape") {
+  } else if (event.key === "Escape" && !changed(form)) {
     form.querySelector("[data-leave]")?.click();
   }
 }
@@ -42,12 +51,10 @@ function returnFocus({ detail: { ctx } }) {
   document.querySelector("[data-home]")?.focus({ preventScroll: true });
 }
 
-const differs = (field) => field.defaultValue !== undefined && field.value !== field.defaultValue;
-
 // What was typed and not saved is not left behind without a question.
 function keepTyped(event) {
   const forms = [...document.querySelectorAll("form[data-dirty]:not(.htmx-request)")];
-  if (forms.some((form) => [...form.elements].some(differs))) event.preventDefault();
+  if (forms.some(changed)) event.preventDefault();
 }
 
 /** Hook into the document, once for all forms that will ever be in it. */

@@ -6,8 +6,11 @@ const WATCHED = "[data-live=rows]";
 const rowsOf = (root) => [...root.querySelectorAll("[data-row]")];
 const keysOf = (root) => rowsOf(root).map((row) => row.id).join();
 
+// A finger leaves no pointer behind, though :hover and the focus stay where it was last.
+const pointer = matchMedia("(hover: hover)");
+
 function inUse(list) {
-  return list.matches(":hover") || rowsOf(list).some((row) => row.contains(document.activeElement));
+  return (pointer.matches && list.matches(":hover")) || rowsOf(list).some((row) => row.querySelector(":focus-visible"));
 }
 
 /** The new answer with the rows of the old one: each as new as can be, none come, none gone. */
@@ -38,15 +41,18 @@ function show(list) {
   list.dispatchEvent(new CustomEvent("own:look"));
 }
 
+/** When nobody points at the list or works in it any more, what waited comes. */
+function left({ target, relatedTarget }) {
+  const list = target.closest?.(WATCHED);
+  if (!list || list.contains(relatedTarget)) return;
+  if (list.querySelector("[data-held]:not([hidden])") && !inUse(list)) show(list);
+}
+
 /** Hook into htmx's swaps. */
 export function startHolding() {
   document.addEventListener("htmx:before:swap", beforeSwap);
   document.addEventListener("click", ({ target }) => {
     if (target.closest("[data-held]")) show(target.closest(WATCHED));
   });
-  document.addEventListener("pointerout", ({ target, relatedTarget }) => {
-    const list = target.closest?.(WATCHED);
-    if (!list || list.contains(relatedTarget)) return;
-    if (list.querySelector("[data-held]:not([hidden])") && !inUse(list)) show(list);
-  });
+  for (const leaving of ["pointerout", "focusout"]) document.addEventListener(leaving, left);
 }

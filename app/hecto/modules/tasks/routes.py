@@ -9,7 +9,7 @@ import orjson
 from flask import Response
 
 from hecto.core.endpoints import Context, Router
-from hecto.core.pages import done, part_or_page
+from hecto.core.pages import done, part_or_page, wants_part
 from hecto.modules.tasks import queries, service
 from hecto.modules.tasks.api import NewTask
 from hecto.modules.tasks.forms import (
@@ -38,7 +38,9 @@ def task_list(context: Context) -> str:
             service.CACHE, key, lambda: context.read(lambda session: queries.tasks_json(session, query))
         )
     )
-    values = {"tasks": found["items"], "links": _links(query, found["next"]), "people": context.read(users.assignable)}
+    # Only the filters around the list offer people to choose from.
+    people = [] if wants_part() else context.read(users.assignable)
+    values = {"tasks": found["items"], "links": _links(query, found["next"]), "people": people}
     return part_or_page("tasks/_list.html", "tasks/list.html", query=query, **values)
 
 
