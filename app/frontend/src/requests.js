@@ -114,6 +114,14 @@ function showFieldError(form, { field, message }) {
   return true;
 }
 
+/** What was wrong is being mended. */
+function clearFieldError({ target }) {
+  if (!target.hasAttribute("aria-invalid")) return;
+  document.getElementById(target.getAttribute("aria-describedby"))?.remove();
+  target.removeAttribute("aria-invalid");
+  target.removeAttribute("aria-describedby");
+}
+
 function unreachable({ detail: { ctx, error } }) {
   if (!ctx || error?.name === "AbortError" || isLive(ctx)) return;
   toast("The server could not be reached, so it is not known whether this was saved. What you typed is still here: send it again, it will not be done twice.");
@@ -126,5 +134,5 @@ export function startRequests() {
   document.addEventListener("htmx:after:request", settle);
   document.addEventListener("htmx:response:error", failed);
   document.addEventListener("htmx:error", unreachable);
-  document.addEventListener("input", ({ target }) => target.removeAttribute?.("aria-invalid"));
+  document.addEventListener("input", clearFieldError);
 }
