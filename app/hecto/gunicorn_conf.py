@@ -12,6 +12,10 @@ from typing import Any  # noqa: E402
 
 import gevent  # noqa: E402
 
+from hecto import response  # noqa: E402
+
+response.install()
+
 _number = int(os.environ.get("HECTO_INSTANCE", "0"))
 _run = os.environ.get("HECTO_RUN_DIRECTORY", "/run/hecto")
 
