@@ -43,6 +43,7 @@ class Load:
 
     def client(self) -> requests.Session:
         client = requests.Session()
+        client.trust_env = False  # a CA bundle or a proxy of this machine would win over what follows
         client.verify = self.credentials["ca"]
         client.headers["Authorization"] = f"Bearer {self.token}"
         return client
