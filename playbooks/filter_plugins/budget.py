@@ -23,7 +23,7 @@ NGINX_BASE, NGINX_WORKER, NGINX_CLIENT = 32, 16, 0.05  # master, one worker, the
 DATABASE_LEAST = 160  # below it PostgreSQL starts but cannot hold one sort for each instance
 
 # Connections of PostgreSQL.
-CONNECTIONS_LEAST = 100  # PostgreSQL's own default: a small fleet can grow threefold without a restart of the database
+CONNECTIONS_STEP = 100  # also the least: changing the number restarts the database, so a fleet can grow within a step
 CONNECTIONS_MOST = 500  # one host needs no pooler up to here; past it throughput falls, see PostgreSQL's own guidance
 
 # Open files and sockets.
@@ -45,8 +45,8 @@ def connections(instances: int, pool_max: int, reserved: int, app_hosts: int = 1
         * _whole("app hosts", app_hosts, 1)
         * _whole("hecto_database_pool_max", pool_max, 1)
     )
-    tens = math.ceil((wanted + _whole("postgres_reserved_connections", reserved, 5)) / 10) * 10
-    return max(CONNECTIONS_LEAST, min(CONNECTIONS_MOST, tens))
+    steps = math.ceil((wanted + _whole("postgres_reserved_connections", reserved, 5)) / CONNECTIONS_STEP)
+    return min(CONNECTIONS_MOST, steps * CONNECTIONS_STEP)
 
 
 def plan(
@@ -103,13 +103,10 @@ def plan(
             f"{instances} instances of {instance_memory_mb} MB. "
             f"Give it at least {enough} MB and say so in host_memory_mb{fewer}."
         )
-    # Beside the application PostgreSQL gets at most half: the application's peaks must never push it into swap.
-    shared = bool(set(services) - {"database"})
-    database = min(rest, memory_mb // 2) if shared else rest
-    memory["postgres"] = database if "database" in services else 0
+    memory["postgres"] = _database_share(memory_mb, rest, services)
     memory["free"] = memory_mb - sum(memory.values())
 
-    postgres = _postgres(max(database, least, 1), cores, max_connections)
+    postgres = _postgres(max(memory["postgres"], DATABASE_LEAST), cores, max_connections)
     websockets = math.ceil(clients / instances) * HEADROOM
     worker_connections = max(
         1024, math.ceil(clients * 2 * HEADROOM / cores)
@@ -209,6 +206,17 @@ def _shares(
     }
 
 
+def _database_share(memory_mb: int, rest: int, services: Collection[str]) -> int:
+    """The memory of PostgreSQL, in steps: a change of it is a restart, which a growing fleet should rarely need."""
+    if "database" not in services:
+        return 0
+    if set(services) == {"database"}:
+        return rest
+    # At most half: the application's peaks must never push it into swap.
+    steps = (memory_mb // 2, memory_mb // 4, memory_mb // 8)
+    return next((step for step in steps if DATABASE_LEAST <= step <= rest), DATABASE_LEAST)
+
+
 def _redis_maxmemory(memory_mb: int) -> int:
     return _clamp(memory_mb // REDIS_SHARE, REDIS_LEAST, REDIS_MOST)
 
@@ -230,12 +238,12 @@ def _postgres(memory_mb: int, cores: int, max_connections: int) -> dict[str, int
     workers = max(8, cores)
     shared_buffers = max(64, memory_mb // 4)
     # Every connection may sort, and a query a few times over: three for each keep a full house inside the share.
-    work_mem = (memory_mb - shared_buffers) // ((max_connections + workers) * 3)
+    work_mem = (memory_mb - shared_buffers) / ((max_connections + workers) * 3)
     return {
         "shared_buffers_mb": shared_buffers,
         "effective_cache_size_mb": max(96, memory_mb * 3 // 4),
         "maintenance_work_mem_mb": _clamp(memory_mb // 16, 16, 2048),
-        "work_mem_mb": _clamp(work_mem // 4 * 4 if work_mem > 4 else work_mem, 1, 64),
+        "work_mem_mb": _clamp(round(work_mem / 4) * 4 if work_mem > 4 else int(work_mem), 1, 64),
         "max_wal_size_mb": _clamp(memory_mb // 4, 256, 8192),
         "min_wal_size_mb": _clamp(memory_mb // 16, 80, 2048),
         "max_worker_processes": workers,

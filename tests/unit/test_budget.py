@@ -29,7 +29,7 @@ REFERENCE: dict[str, Any] = {
     "memory_mb": 65536,
     "instances": 100,
     "clients": 5000,
-    "max_connections": 420,
+    "max_connections": 500,
     "reserved_connections": 20,
     "pool_max": 4,
     "instance_memory_mb": 128,
@@ -45,7 +45,7 @@ def plan(**changes: Any) -> dict[str, Any]:
 def test_reference_host() -> None:
     planned = plan()
     assert planned["pool"] == 4
-    assert planned["connections"] == {"max": 420, "reserved": 20, "instances": 400}
+    assert planned["connections"] == {"max": 500, "reserved": 20, "instances": 400}
     assert planned["postgres"]["shared_buffers_mb"] == 8192
     assert planned["postgres"]["effective_cache_size_mb"] == 24576
     assert planned["postgres"]["maintenance_work_mem_mb"] == 2048
@@ -120,6 +120,17 @@ def test_one_gigabyte_carries_a_small_fleet() -> None:
     assert planned["postgres"]["work_mem_mb"] >= 1
 
 
+@pytest.mark.parametrize("memory_mb", [6144, 8192, 24576])
+def test_a_fleet_can_grow_threefold_without_a_restart_of_the_database(memory_mb: int) -> None:
+    def database(instances: int) -> Any:
+        accepted = budget.connections(instances, pool_max=4, reserved=20)
+        return plan(memory_mb=memory_mb, cores=2, clients=500, instances=instances, max_connections=accepted)[
+            "postgres"
+        ]
+
+    assert database(4) == database(12)
+
+
 def test_a_dedicated_database_host_gets_all_but_the_system() -> None:
     planned = plan(services=["database"])
     assert planned["memory_mb"] == {
@@ -176,9 +187,7 @@ def test_numbers_may_come_as_text() -> None:
     assert plan(instances="100", cores="16") == plan()
 
 
-@pytest.mark.parametrize(
-    ("instances", "wanted"), [(1, 100), (4, 100), (20, 100), (21, 110), (100, 420), (120, 500), (400, 500)]
-)
+@pytest.mark.parametrize(("instances", "wanted"), [(1, 100), (4, 100), (20, 100), (21, 200), (100, 500), (400, 500)])
 def test_connections_are_the_full_pools_within_bounds(instances: int, wanted: int) -> None:
     assert budget.connections(instances, pool_max=4, reserved=20) == wanted
 
@@ -187,12 +196,12 @@ def test_table_shows_every_service_and_its_number() -> None:
     text = budget.table(plan())
     for words in (
         "100",
-        "420",
+        "500",
         "12800 MB",
         "32768 MB",
         "8192 MB of shared buffers",
         "16 workers",
-        "400 for instances, 20 reserved, 0 to spare",
+        "400 for instances, 20 reserved, 80 to spare",
     ):
         assert words in text
 
@@ -200,4 +209,4 @@ def test_table_shows_every_service_and_its_number() -> None:
 def test_filters_take_what_templates_give() -> None:
     filters = budget.FilterModule().filters()
     assert filters["hecto_plan"](REFERENCE) == plan()
-    assert filters["hecto_connections"]({"instances": 100, "pool_max": 4, "reserved": 20}) == 420
+    assert filters["hecto_connections"]({"instances": 100, "pool_max": 4, "reserved": 20}) == 500
