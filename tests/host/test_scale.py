@@ -16,7 +16,7 @@ import requests
 from tests.host.conftest import Hecto
 
 CLIENTS = 4
-PAUSE = 0.3  # four clients stay below the limit of requests a minute that one user has
+PAUSE = 0.8  # three requests a round and client: 15 a second, below the 20 that one user has
 
 
 @dataclass
