@@ -63,8 +63,9 @@ def unit() -> list[Command]:
 
 
 def integration() -> list[Command]:
-    """Tests against PostgreSQL and Redis servers that they start themselves."""
+    """Tests against PostgreSQL and Redis servers that they start themselves, with pages that name the built assets."""
     packages.install(packages.for_tests())
+    _assets()
     return [_pytest("tests/integration", "-n", "auto")]
 
 
@@ -76,8 +77,7 @@ def site() -> list[Command]:
 def browser() -> list[Command]:
     """The product as a person sees it."""
     packages.install(packages.for_tests())
-    with step("Browser's scripts and styles") as current:
-        ensure_assets(current)
+    _assets()
     return [_up(), _pytest("tests/e2e", site=True)]
 
 
@@ -119,6 +119,11 @@ def site_environment() -> dict[str, str]:
 def full_environment(command: Command) -> dict[str, str]:
     """The environment that a command of a stage runs in."""
     return {**os.environ, "HECTO_INSTANCES": "", **environment(), **command.env}
+
+
+def _assets() -> None:
+    with step("Browser's scripts and styles") as current:
+        ensure_assets(current)
 
 
 def _up() -> Command:
