@@ -73,7 +73,7 @@ class Load:
         self._stop = threading.Event()
         self._guard = threading.Lock()
         self._run = uuid.uuid4().hex[:8]
-        self._token = ""
+        self._tokens: list[str] = []
         self._threads = [threading.Thread(target=self._work, args=(number,), daemon=True) for number in range(clients)]
         self.statuses: Counter[str] = Counter()
         self.failures: list[str] = []
@@ -81,15 +81,25 @@ class Load:
         self.acknowledged: set[str] = set()
 
     def start(self) -> None:
-        """Sign in once, then let all clients work."""
-        status, answer = self._client().request(
-            "POST", "/api/auth/login", {key: self._credentials[key] for key in ("email", "password")}
-        )
-        if status != 200:
-            raise SystemExit(f"Cannot sign in at {self._credentials['url']}: {status} {answer}. Is the site up?")
-        self._token = answer["access_token"]
+        """Make a user for each client, since each has a limit of its own, then let them all work."""
+        self._tokens = [self._sign_in(self._credentials["email"], self._credentials["password"])]
+        password = uuid.uuid4().hex
+        for number in range(len(self._threads)):
+            user = {"email": f"load-{self._run}-{number}@example.com", "name": f"Load {number}", "password": password}
+            status, answer = self._client().request("POST", "/api/users", user)
+            if status != 201:
+                raise SystemExit(f"Cannot create a user for the load: {status} {answer}")
+            self._tokens.append(self._sign_in(user["email"], password))
         for thread in self._threads:
             thread.start()
+
+    def _sign_in(self, email: str, password: str) -> str:
+        client = Client(self._credentials["url"], self._context)
+        status, answer = client.request("POST", "/api/auth/login", {"email": email, "password": password})
+        if status != 200:
+            raise SystemExit(f"Cannot sign in at {self._credentials['url']}: {status} {answer}. Is the site up?")
+        token: str = answer["access_token"]
+        return token
 
     def stop(self) -> None:
         """Let every client finish its request."""
@@ -110,14 +120,14 @@ class Load:
             if not after:
                 return len(self.acknowledged - found.keys()), sum(count - 1 for count in found.values())
 
-    def _client(self) -> Client:
+    def _client(self, number: int = 0) -> Client:
+        """A client of the administrator (0) or of one of the users."""
         client = Client(self._credentials["url"], self._context)
-        if self._token:
-            client.headers["Authorization"] = f"Bearer {self._token}"
+        client.headers["Authorization"] = f"Bearer {self._tokens[number]}"
         return client
 
     def _work(self, number: int) -> None:
-        client = self._client()
+        client = self._client(number + 1)
         turn = 0
         while not self._stop.is_set():
             turn += 1
@@ -153,7 +163,7 @@ def main() -> int:
     parser.add_argument("credentials", type=Path, help="JSON with url, email, password and ca")
     parser.add_argument("--seconds", type=float, default=20, help="how long; with a command, how long at most")
     parser.add_argument("--clients", type=int, default=8)
-    parser.add_argument("--pause", type=float, default=0.05, help="seconds a client rests after each request")
+    parser.add_argument("--pause", type=float, default=0.06, help="seconds a client rests: a user may make 20 a second")
     end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     command = sys.argv[end + 1 :]
     options = parser.parse_args(sys.argv[1:end])
