@@ -85,7 +85,7 @@ def _build(name: str, suite: str, image: str, artifact: Path) -> None:
         "--replace",
         f"--name=hecto-release-{suite}",
         "--network=host",
-        f"--volume={staging}:/work",
+        f"--volume={staging}:/build",
         f"--volume={wheels}:/wheels",
         f"--volume={RECIPE}:/release.sh:ro",
         f"--env=RELEASE={name}",

@@ -1,4 +1,4 @@
-# Runs inside the build image: /work/source becomes /opt/hecto/releases/$RELEASE, packed as /work/release.tar.zst.
+# Runs inside the build image: /build/source becomes /opt/hecto/releases/$RELEASE, packed as /build/release.tar.zst.
 # /wheels keeps compiled and downloaded packages from one build to the next; it belongs to one set of pins and one image.
 set -eu
 umask 022
@@ -7,18 +7,18 @@ export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 
 if [ ! -e /wheels/complete ]; then
     # psycopg2 has no wheel for Linux of its own; its authors advise against psycopg2-binary, which brings its own libpq and libssl.
-    python3 -m pip wheel --quiet --wheel-dir /wheels --requirement /work/source/requirements.txt
+    python3 -m pip wheel --quiet --wheel-dir /wheels --requirement /build/source/requirements.txt
     touch /wheels/complete
 fi
 
 # The compiled packages come from above, setuptools from the image: from here on nothing is fetched.
 export PIP_NO_INDEX=1
-python3 -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /work/product /work/source
+python3 -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /build/product /build/source
 
 # Without pip: a release is never changed in place.
 python3 -m venv --without-pip "$target"
-python3 -m pip --python "$target/bin/python" install --quiet --no-compile --find-links /wheels --requirement /work/source/requirements.txt
-python3 -m pip --python "$target/bin/python" install --quiet --no-compile --no-deps /work/product/*.whl
+python3 -m pip --python "$target/bin/python" install --quiet --no-compile --find-links /wheels --requirement /build/source/requirements.txt
+python3 -m pip --python "$target/bin/python" install --quiet --no-compile --no-deps /build/product/*.whl
 # A release never changes, so Python need not compare its byte code with the sources at every start of every instance.
 "$target/bin/python" -m compileall -q -j 0 --invalidation-mode unchecked-hash "$target/lib"
 
@@ -29,4 +29,4 @@ printf '{"id": "%s", "suite": "%s", "version": "%s", "built_at": "%s"}\n' "$RELE
 
 # The release must start from its own files alone.
 "$target/bin/python" -c 'import hecto, psycopg2, gevent, gunicorn'
-tar --create --directory / --sort=name --owner=0 --group=0 --numeric-owner "${target#/}" | zstd --quiet --threads=0 -6 -o /work/release.tar.zst
+tar --create --directory / --sort=name --owner=0 --group=0 --numeric-owner "${target#/}" | zstd --quiet --threads=0 -6 -o /build/release.tar.zst
