@@ -6,6 +6,7 @@ gunicorn also needs a port, and takes one that is free.
 
 from __future__ import annotations
 
+import http.client
 import os
 import shutil
 import signal
@@ -214,12 +215,15 @@ class Site:
 class AppInstance:
     """One instance of the app under gunicorn, as the unit hecto@N runs it."""
 
-    def __init__(self, site: Site, **environment: str) -> None:
+    def __init__(self, site: Site, *, held: bool = False, **environment: str) -> None:
         self.site = site
         self.number = free_instance()
         self.name = f"instance-{self.number}"
         self.url = f"http://127.0.0.1:{5000 + self.number}"
         self.control = site.run / "control" / f"{self.number}.sock"
+        self.hold = self.control.with_suffix(".hold")
+        if held:
+            self.hold.touch()
         self.log = site.directory / f"{self.name}.log"
         # Clients come straight to the instance here, so its own address is the public one.
         self.environment = site.environment(self.number, HECTO_PUBLIC_URL=self.url, **environment)
@@ -227,7 +231,7 @@ class AppInstance:
         self.start()
 
     def start(self) -> None:
-        """Start and wait until it takes traffic."""
+        """Start and wait until it takes traffic, or says that it is held."""
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "gunicorn", "-c", "python:hecto.gunicorn_conf", "hecto.wsgi:app"],
@@ -236,20 +240,42 @@ class AppInstance:
                 stdout=output,
                 stderr=output,
             )
-        wait_until(self._answers, self.name, self.process, self.log)
+        wait_until(self.answers, self.name, self.process, self.log)
 
     def stop(self) -> None:
         """Stop as systemd does."""
         assert self.process is not None
         stop(self.process)
+        self.hold.unlink(missing_ok=True)
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
         with socket.socket(socket.AF_INET) as probe:
             probe.settimeout(5)
             if probe.connect_ex(("127.0.0.1", 5000 + self.number)) != 0:
                 return False
             probe.sendall(b"GET /api/ready HTTP/1.0\r\n\r\n")
-            return b" 200 " in probe.recv(100)
+            expected = b'"held"' if self.hold.exists() else b" 200 "
+            return expected in b"".join(iter(lambda: probe.recv(1000), b""))
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a unix socket."""
+
+    def __init__(self, path) -> None:
+        super().__init__("localhost", timeout=10)
+        self.path = str(path)
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(10)
+        self.sock.connect(self.path)
+
+
+def ask(path, method: str, url: str) -> tuple[int, bytes]:
+    connection = UnixConnection(path)
+    connection.request(method, url)
+    answer = connection.getresponse()
+    return answer.status, answer.read()
 
 
 def free_instance() -> int:

@@ -8,6 +8,7 @@ from typing import Any
 from flask import Flask
 from werkzeug.routing import IntegerConverter
 
+from hecto import selfcheck
 from hecto.core import endpoints, headers, health, openapi, pages, problems, unit_of_work
 from hecto.core.cache import Cache
 from hecto.core.db import Database
@@ -69,6 +70,7 @@ def create_app(settings: Settings) -> Flask:
     app.register_blueprint(health.blueprint)
     openapi.install(app, ROUTERS)
     app.extensions["realtime"] = Realtime(app, services)
+    services.instance.check = lambda: selfcheck.failures(app, ROUTERS, services)
     # Outermost, in front of Socket.IO as well: a draining instance refuses everything.
     app.wsgi_app = Gatekeeper(app.wsgi_app, services.instance)  # type: ignore[method-assign]
     return app
@@ -120,7 +122,6 @@ def leave(app: Flask) -> None:
     """Stop taking requests and send the open sockets elsewhere."""
     services: Services = app.extensions["hecto"]
     services.instance.drain()
-    app.extensions["realtime"].close_all()
 
 
 def close(app: Flask) -> None:

@@ -12,11 +12,11 @@ from sqlalchemy import text
 from hecto import settings
 from hecto.application import registry
 from hecto.core.db import Database
+from hecto.core.permissions import system
 from hecto.core.security import hash_password
 from hecto.core.unit_of_work import read, run
 from hecto.migrations import migrate
 from hecto.modules.users import service
-from hecto.modules.users.sign_in import acting_as_nobody
 from hecto.settings import Settings, SettingsError
 
 
@@ -64,7 +64,7 @@ def set_up(found: Settings, database: Database, *, check: bool) -> dict[str, Any
             administrator = found.admin_email
             service.create(
                 session,
-                acting_as_nobody(),
+                system(),
                 email=administrator,
                 name="Administrator",
                 password_hash=hash_password(found.admin_password),

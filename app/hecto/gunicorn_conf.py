@@ -24,7 +24,7 @@ bind = [f"unix:{_run}/{_number}.sock", f"127.0.0.1:{5000 + _number}", f"unix:{_r
 # Sockets are group-writable: the directory lets in nginx's group and nobody else.
 umask = 0o007
 
-worker_class = "gevent"
+worker_class = "hecto.worker.InstanceWorker"
 # Rooms and connections live in the memory of one process; more workers behind one socket would each know a part.
 workers = 1
 # Connections at a time, WebSockets included: a hundred instances then hold far more than a host is meant for.
@@ -60,13 +60,13 @@ def post_worker_init(worker: Any) -> None:
     from hecto.wsgi import app
 
     application.serve(app)
-    stop = worker.handle_exit
 
-    def leave(number: int, frame: Any) -> None:
-        gevent.spawn(application.leave, app)
-        stop(number, frame)
+    def leave() -> None:
+        application.leave(app)
+        worker.leave()
 
-    signal.signal(signal.SIGTERM, leave)
+    # libev's own watcher: a Python handler would wait until the loop next returns to the interpreter.
+    gevent.signal_handler(signal.SIGTERM, leave)
 
 
 def worker_exit(server: Any, worker: Any) -> None:

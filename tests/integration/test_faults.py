@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import concurrent.futures
-import http.client
 import signal
-import socket
 import subprocess
 import time
 
 import pytest
 
 from tests.integration.conftest import Client
-from tests.servers import ADMIN_EMAIL, ADMIN_PASSWORD, AppInstance, Postgres, Redis, Site, scratch, wait_until
+from tests.servers import ADMIN_EMAIL, ADMIN_PASSWORD, AppInstance, Postgres, Redis, Site, ask, scratch, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -47,26 +45,6 @@ def instance(own):
 @pytest.fixture
 def user(instance):
     return Client(instance).sign_in(ADMIN_EMAIL, ADMIN_PASSWORD)
-
-
-class UnixConnection(http.client.HTTPConnection):
-    """HTTP over a unix socket."""
-
-    def __init__(self, path) -> None:
-        super().__init__("localhost", timeout=10)
-        self.path = str(path)
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(10)
-        self.sock.connect(self.path)
-
-
-def ask(path, method: str, url: str) -> tuple[int, bytes]:
-    connection = UnixConnection(path)
-    connection.request(method, url)
-    answer = connection.getresponse()
-    return answer.status, answer.read()
 
 
 def test_without_redis_requests_go_on_and_health_says_so(user, redis):

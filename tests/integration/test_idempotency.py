@@ -136,7 +136,7 @@ def test_a_write_whose_commit_got_no_answer_is_found_to_stand(site, admin, sql, 
             answer = admin.at(heir).post("/api/tasks", json={"title": repeat}, headers={"X-Request-Key": repeat})
             assert answer.status_code == 201
             assert sql(f"SELECT count(*) FROM task WHERE title = '{repeat}'") == "1"
-            wait_until(doomed._answers, "the next worker")
+            wait_until(doomed.answers, "the next worker")
     finally:
         doomed.stop()
         heir.stop()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Protocol
 
 from hecto.core.store import Store, StoreUnavailable
 
@@ -17,6 +18,25 @@ _LOOK_UP = """
 local version = redis.call('GET', KEYS[1]) or '0'
 return {version, redis.call('GET', KEYS[1] .. ':' .. version .. ':' .. ARGV[1])}
 """
+
+
+class Caching(Protocol):
+    """What readers need of a cache."""
+
+    def get(self, topic: str, key: str, make: Callable[[], bytes]) -> bytes: ...
+
+    def invalidate(self, topic: str) -> None: ...
+
+
+class Uncached:
+    """A cache that keeps nothing."""
+
+    def get(self, topic: str, key: str, make: Callable[[], bytes]) -> bytes:
+        """What ``make`` gives."""
+        return make()
+
+    def invalidate(self, topic: str) -> None:
+        """Nothing is kept, so nothing has to go."""
 
 
 class Cache:

@@ -1,7 +1,7 @@
 """This process as one of the fleet: whether it takes traffic, what it has in hand, and how it is told to drain.
 
-Requests are counted and refused here, in front of Flask: a draining instance answers 503 before any work, so that
-nginx may safely give even a POST to the next instance.
+Requests are counted and refused here, in front of Flask: an instance that does not take traffic answers 503 before any
+work, so that nginx may safely give even a POST to the next instance.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ class State(StrEnum):
     """Whether this instance takes new requests."""
 
     STARTING = "starting"
+    # Started by a roll, which looks whether this release works before anybody's request reaches it.
+    HELD = "held"
     READY = "ready"
     DRAINING = "draining"
 
@@ -38,8 +40,13 @@ class Instance:
         self.control_directory = str(settings.run_directory / "control") + "/"
         self.state = State.STARTING
         self.in_flight = 0
+        self.requests = 0
+        self.errors = 0
         self.started = time.monotonic()
         self.count_websockets: Callable[[], int] = lambda: 0
+        self.move_websockets: Callable[[], None] = lambda: None
+        self.check: Callable[[], list[str]] = list
+        self._hold = settings.run_directory / "control" / f"{settings.instance}.hold"
 
     @property
     def uptime(self) -> float:
@@ -47,13 +54,24 @@ class Instance:
         return round(time.monotonic() - self.started, 3)
 
     def begin(self) -> None:
-        """Take traffic from now on; called in the worker, after the fork."""
+        """Take traffic from now on, unless a roll wants to look first; called in the worker, after the fork."""
         self.started = time.monotonic()
+        self.state = State.HELD if self._hold.exists() else State.READY
+
+    def resume(self) -> None:
+        """Take traffic."""
         self.state = State.READY
 
     def drain(self) -> None:
-        """Refuse new requests, finish those in hand."""
+        """Refuse new requests, finish those in hand, send the open sockets elsewhere."""
         self.state = State.DRAINING
+        self.move_websockets()
+
+    def count(self, status: str) -> None:
+        """Count an answer. A 503 or 504 says that something behind this release is away, not that it is broken."""
+        self.requests += 1
+        if status.startswith("5") and status[:3] not in ("503", "504"):
+            self.errors += 1
 
     def describe(self) -> dict[str, Any]:
         """What the fleet tool reads over the control socket."""
@@ -64,6 +82,8 @@ class Instance:
             "uptime": self.uptime,
             "in_flight": self.in_flight,
             "websockets": self.count_websockets(),
+            "requests": self.requests,
+            "errors": self.errors,
             "pid": os.getpid(),
         }
 
@@ -81,7 +101,7 @@ class Gatekeeper:
             return self._control(environ, start_response)
         if path == "/api/ready":
             return self._ready(start_response)
-        if self.instance.state is not State.READY:
+        if self.instance.state is not State.READY and not self._from_the_host(environ):
             return _answer(
                 start_response, "503 Service Unavailable", {"state": self.instance.state}, "Retry-After", "1"
             )
@@ -89,14 +109,23 @@ class Gatekeeper:
             # An open WebSocket is not work in hand: it is counted apart and closed when the instance leaves.
             return self.app(environ, start_response)
         self.instance.in_flight += 1
+
+        def counted(status: str, *rest: Any) -> Any:
+            self.instance.count(status)
+            return start_response(status, *rest)
+
         try:
-            return ClosingIterator(self.app(environ, start_response), self._finished)
+            return ClosingIterator(self.app(environ, counted), self._finished)
         except BaseException:
             self._finished()
             raise
 
     def _finished(self) -> None:
         self.instance.in_flight -= 1
+
+    def _from_the_host(self, environ: dict[str, Any]) -> bool:
+        """Whether the request came by the control socket, whose directory is closed to nginx."""
+        return local_socket(environ).startswith(self.instance.control_directory)
 
     def _ready(self, start_response: StartResponse) -> Iterable[bytes]:
         ready = self.instance.state is State.READY
@@ -105,16 +134,22 @@ class Gatekeeper:
         return _answer(start_response, status, body)
 
     def _control(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        """Answer only on the control socket, whose directory is closed to nginx."""
-        if not local_socket(environ).startswith(self.instance.control_directory):
-            return _answer(start_response, "404 Not Found", {"title": "There is no such thing", "status": 404})
-        action = (environ["REQUEST_METHOD"], environ["PATH_INFO"])
-        if action == ("POST", "/control/drain"):
-            self.instance.drain()
-        elif action == ("POST", "/control/resume"):
-            self.instance.state = State.READY
-        elif action != ("GET", "/control/status"):
-            return _answer(start_response, "404 Not Found", {"title": "There is no such thing", "status": 404})
+        """Answer what the fleet tool asks."""
+        if not self._from_the_host(environ):
+            return _not_found(start_response)
+        match environ["REQUEST_METHOD"], environ["PATH_INFO"]:
+            case "GET", "/control/status":
+                pass
+            case "GET", "/control/check":
+                failed = self.instance.check()
+                status = "500 Internal Server Error" if failed else "200 OK"
+                return _answer(start_response, status, {"ok": not failed, "failed": failed})
+            case "POST", "/control/drain":
+                self.instance.drain()
+            case "POST", "/control/resume":
+                self.instance.resume()
+            case _:
+                return _not_found(start_response)
         return _answer(start_response, "200 OK", self.instance.describe())
 
 
@@ -125,6 +160,10 @@ def local_socket(environ: dict[str, Any]) -> str:
         return ""
     address = connection.getsockname()
     return address if isinstance(address, str) else f"{address[0]}:{address[1]}"
+
+
+def _not_found(start_response: StartResponse) -> list[bytes]:
+    return _answer(start_response, "404 Not Found", {"title": "There is no such thing", "status": 404})
 
 
 def _answer(start_response: StartResponse, status: str, body: dict[str, Any], *header: str) -> list[bytes]:

@@ -28,6 +28,11 @@ class Actor:
         return permission in self.permissions or EVERYTHING in self.permissions
 
 
+def system() -> Actor:
+    """The actor of what Hecto itself does, with every permission."""
+    return Actor(0, "Hecto", "", frozenset({EVERYTHING}), "")
+
+
 class Registry:
     """Every permission of the installed modules."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from flask import current_app
 
-from hecto.core.cache import Cache
+from hecto.core.cache import Caching
 from hecto.core.db import Database
 from hecto.core.gate import Gate
 from hecto.core.instance import Instance
@@ -32,7 +32,7 @@ class Services:
     store: Store
     tokens: Tokens
     gate: Gate
-    cache: Cache
+    cache: Caching
     live: Live
     instance: Instance
     registry: Registry

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import random
 from typing import Any
 
+import gevent
 from flask import Flask, request
 from flask_socketio import ConnectionRefusedError, SocketIO, join_room
 
@@ -17,6 +20,10 @@ from hecto.realtime.bus import Bus
 # What one client may send in one message, in bytes: ours only send small notes, files go by HTTP.
 LARGEST_MESSAGE = 100_000
 
+# Within this time a draining instance has closed all of its connections, in so many waves.
+MOVE_SECONDS = 1.0
+WAVES = 10
+
 # The list rooms and the permission each needs.
 LISTS = {"tasks": "tasks.read"}
 
@@ -26,6 +33,7 @@ class Realtime:
 
     def __init__(self, app: Flask, services: Services) -> None:
         self._services = services
+        self._mover: gevent.Greenlet | None = None
         self.bus = Bus(services.settings, services.store)
         self.socketio = SocketIO(
             app,
@@ -42,6 +50,7 @@ class Realtime:
         services.live.send = self._send
         services.socketio_healthy = lambda: self.bus.listening
         services.instance.count_websockets = self._count
+        services.instance.move_websockets = self._move_all
 
     def start(self) -> None:
         """Begin to hear the other instances; called in the worker, since a thread does not survive a fork."""
@@ -50,10 +59,20 @@ class Realtime:
             server.manager_initialized = True
             server.manager.initialize()
 
-    def close_all(self) -> None:
-        """Close every connection, so that clients come back at another instance."""
-        for socket in list(self.socketio.server.eio.sockets.values()):
-            socket.close(wait=False, abort=True)
+    def _move_all(self) -> None:
+        """Close every connection, so that clients come back at another instance; a roll must not wait for them."""
+        if self._mover is None or self._mover.dead:
+            self._mover = gevent.spawn(self._close_in_waves)
+
+    def _close_in_waves(self) -> None:
+        # In waves, or all clients of this instance would shake hands with the others in the same millisecond.
+        sockets = list(self.socketio.server.eio.sockets.values())
+        random.shuffle(sockets)
+        size = math.ceil(len(sockets) / WAVES) or 1
+        for first in range(0, len(sockets), size):
+            for socket in sockets[first : first + size]:
+                socket.close(wait=False, abort=True)
+            gevent.sleep(MOVE_SECONDS / WAVES)
 
     def _send(self, room: str, event: str, payload: dict[str, Any]) -> None:
         self.socketio.emit(event, payload, to=room)

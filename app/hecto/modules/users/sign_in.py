@@ -11,7 +11,6 @@ from sqlalchemy.orm import Session
 
 from hecto.core import clock, live, unit_of_work
 from hecto.core.errors import Unauthenticated
-from hecto.core.permissions import Actor
 from hecto.core.security import ACCESS_TOKEN_LIFE, digest, random_secret, same, verify_password
 from hecto.core.services import Services
 from hecto.core.store import StoreUnavailable
@@ -179,8 +178,3 @@ def _forget(shared: Services, session_ids: list[str], *, revoked: bool) -> None:
         shared.gate.forget(session_ids, revoked=revoked)
     except StoreUnavailable:
         log.warning("Redis is away: %d sign-ins are looked up again within a minute", len(session_ids))
-
-
-def acting_as_nobody() -> Actor:
-    """The actor of what the system itself does, with every permission."""
-    return Actor(0, "Hecto", "", frozenset({"*"}), "")

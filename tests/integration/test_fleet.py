@@ -1,0 +1,127 @@
+"""An instance as the fleet tool meets it: held, checked, drained, told to leave."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+
+import pytest
+import requests
+import socketio
+
+from tests.integration.conftest import Client
+from tests.servers import AppInstance, ask, wait_until
+
+
+def state(instance: AppInstance) -> dict:
+    return json.loads(ask(instance.control, "GET", "/control/status")[1])
+
+
+@pytest.fixture
+def own(site):
+    """An instance of this test's own."""
+    found = AppInstance(site)
+    yield found
+    found.stop()
+
+
+@pytest.fixture
+def held(site):
+    """An instance that was started as a roll starts it."""
+    found = AppInstance(site, held=True)
+    yield found
+    found.stop()
+
+
+def test_a_held_instance_answers_the_host_and_nobody_else(held):
+    assert state(held)["state"] == "held"
+    assert requests.get(f"{held.url}/api/openapi.json", timeout=10).status_code == 503
+    assert requests.get(f"{held.url}/api/ready", timeout=10).json()["state"] == "held"
+    assert ask(held.control, "GET", "/api/openapi.json")[0] == 200
+    assert json.loads(ask(held.control, "GET", "/control/check")[1]) == {"ok": True, "failed": []}
+    held.hold.unlink()
+    assert json.loads(ask(held.control, "POST", "/control/resume")[1])["state"] == "ready"
+    assert requests.get(f"{held.url}/api/openapi.json", timeout=10).status_code == 200
+
+
+def test_a_worker_that_dies_while_held_comes_back_held(held):
+    killed = state(held)["pid"]
+    os.kill(killed, signal.SIGKILL)
+    wait_until(lambda: state(held)["pid"] != killed, "the next worker")
+    assert state(held)["state"] == "held"
+
+
+def test_the_check_finds_a_page_that_fails_and_a_schema_that_is_too_old(own, sql):
+    sql("ALTER TABLE task RENAME COLUMN title TO headline")
+    try:
+        status, body = ask(own.control, "GET", "/control/check")
+        assert status == 500
+        assert any(line.startswith("GET /api/tasks: ProgrammingError") for line in json.loads(body)["failed"])
+    finally:
+        sql("ALTER TABLE task RENAME COLUMN headline TO title")
+    head = sql("SELECT version_num FROM alembic_version")
+    sql("UPDATE alembic_version SET version_num = '0001'")
+    try:
+        failed = json.loads(ask(own.control, "GET", "/control/check")[1])["failed"]
+        assert failed[0].startswith("schema: the database lacks 0002")
+    finally:
+        sql(f"UPDATE alembic_version SET version_num = '{head}'")
+    assert ask(own.control, "GET", "/control/check")[0] == 200
+
+
+def test_a_schema_from_the_future_is_fine(own, sql):
+    head = sql("SELECT version_num FROM alembic_version")
+    sql("UPDATE alembic_version SET version_num = '9999'")
+    try:
+        assert ask(own.control, "GET", "/control/check")[0] == 200
+    finally:
+        sql(f"UPDATE alembic_version SET version_num = '{head}'")
+
+
+def test_errors_are_counted_and_what_lies_behind_is_not(own, sql, admin):
+    user = admin.at(own)
+    before = state(own)
+    user.get("/api/me")
+    user.get("/api/tasks/999999999")
+    sql("ALTER TABLE activity ADD CONSTRAINT refuse CHECK (verb <> 'created') NOT VALID")
+    try:
+        assert user.post("/api/tasks", json={"title": "never"}).status_code == 500
+    finally:
+        sql("ALTER TABLE activity DROP CONSTRAINT refuse")
+    after = state(own)
+    assert (after["requests"] - before["requests"], after["errors"] - before["errors"]) == (3, 1)
+
+
+def test_a_drain_moves_the_websockets(own, admin):
+    user, ended, count = admin.at(own), [], 12
+    clients = [socketio.Client(reconnection=False) for _ in range(count)]
+    for client in clients:
+        client.on("disconnect", lambda reason: ended.append(time.monotonic()))
+        client.connect(own.url, transports=["websocket"], auth={"token": user.headers["Authorization"][7:]})
+    assert state(own)["websockets"] == count
+    begun = time.monotonic()
+    ask(own.control, "POST", "/control/drain")
+    wait_until(lambda: state(own)["websockets"] == 0, "the move of the sockets", seconds=5)
+    wait_until(lambda: len(ended) == count, "the clients to notice", seconds=5)
+    # In waves: they do not all come back in one millisecond, and none waits longer than a second or so.
+    assert max(ended) - min(ended) > 0.3
+    assert max(ended) - begun < 3
+    ask(own.control, "POST", "/control/resume")
+
+
+def test_an_idle_instance_leaves_at_once(site):
+    leaving = AppInstance(site)
+    ask(leaving.control, "POST", "/control/drain")
+    begun = time.monotonic()
+    leaving.process.send_signal(signal.SIGTERM)
+    leaving.process.wait(20)
+    # gunicorn's own worker takes up to two seconds; what is left is the arbiter and the end of two processes.
+    assert time.monotonic() - begun < 1
+
+
+def test_a_client_of_the_site_has_no_part_in_this(instance):
+    client = Client(instance)
+    assert client.get("/control/check").status_code == 404
+    assert client.post("/control/resume").status_code == 404
