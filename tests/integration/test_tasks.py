@@ -197,7 +197,6 @@ def test_a_deleted_task_is_gone_and_its_history_stays(member, sql):
     assert member.patch(where, json={"version": 1, "title": "back"}).status_code == 404
     assert member.delete(where, params={"version": 1}).status_code == 404
     assert task["id"] not in [item["id"] for item in member.get("/api/tasks").json()["items"]]
-    lines = sql(
-        f"SELECT string_agg(verb, ' ' ORDER BY id) FROM activity WHERE subject_type = 'task' AND subject_id = {task['id']}"
-    )
+    of_this = f"subject_type = 'task' AND subject_id = {task['id']}"
+    lines = sql(f"SELECT string_agg(verb, ' ' ORDER BY id) FROM activity WHERE {of_this}")
     assert lines == "created deleted"
