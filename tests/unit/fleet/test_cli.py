@@ -198,8 +198,13 @@ def test_a_deploy_as_the_playbook_does_it(
     fleet(layout, processes, "status", "--json")
     seen = result(capsys)
     assert (seen["last_good"], seen["roll"], seen["claim"]) == (NEW, None, None)
-    commands = [(line["command"], line["who"], line.get("release")) for line in lines(layout)]
-    assert commands[-3:-1] == [("roll", "ada@office", NEW)] * 2
+    commands = [(line["command"], line["who"], line["release"], line["result"][:8]) for line in lines(layout)]
+    assert commands[-4:] == [
+        ("roll", "ada@office", NEW, "done"),
+        ("roll", "ada@office", NEW, "done"),
+        ("finish", "ada@office", OLD, "Not ever"),
+        ("finish", "ada@office", NEW, "done"),
+    ]
 
 
 def test_the_history_says_who_did_what_and_how_it_went(
