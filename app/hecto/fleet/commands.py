@@ -85,8 +85,9 @@ def roll(options: Options, layout: Layout, supervisor: Supervisor) -> int:
     release = options.release or _current(layout)
     order = rolling.Order(release, audit.who(options.who), options.run, options.all, options.instances)
     with _alone(options, layout) as done:
+        done["release"] = release
         rolled = rolling.roll(layout, supervisor, order, check=options.check, patience=_patience(options), say=_say)
-        done.update({"release": release, **rolled.as_json()})
+        done.update(rolled.as_json())
     numbers = [number for batch in rolled.batches for number in batch] if options.check else rolled.moved
     would = "would move" if options.check else "moved"
     text = f"{would} {applying.spell(numbers)} to {release}" if numbers else "no roll is due, nothing to do"
@@ -173,7 +174,8 @@ def _alone(options: Options, layout: Layout) -> Iterator[dict[str, Any]]:
         try:
             yield done
         except FleetError as error:
-            result = {"release": getattr(options, "release", None), "result": str(error), "exit_code": error.code}
+            release = done.get("release") or getattr(options, "release", None)
+            result = {"release": release, "result": str(error), "exit_code": error.code}
             audit.write(layout.history, audit.who(options.who), options.name, time.monotonic() - begun, result)
             raise
         if done.get("changed"):
