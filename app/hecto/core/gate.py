@@ -171,12 +171,15 @@ class Gate:
         self._store.use(mark)
 
     def active_users(self) -> int:
-        """How many users made a request within the last five minutes, on any instance; raises what redis-py raises."""
-        now = clock.now().timestamp()
-        pipeline = self._store.client.pipeline(transaction=False)
-        pipeline.zremrangebyscore(ACTIVE_USERS, 0, now - ACTIVE_SECONDS)
-        pipeline.zcard(ACTIVE_USERS)
-        return int(pipeline.execute()[1])
+        """How many users made a request within the last five minutes, on any instance; raises StoreUnavailable."""
+
+        def count(client: redis.Redis) -> int:
+            pipeline = client.pipeline(transaction=False)
+            pipeline.zremrangebyscore(ACTIVE_USERS, 0, clock.now().timestamp() - ACTIVE_SECONDS)
+            pipeline.zcard(ACTIVE_USERS)
+            return int(pipeline.execute()[1])
+
+        return self._store.use(count)
 
     def _from_store(self, session_id: str) -> tuple[SessionRecord | None, int, int]:
         found = self._store.use(lambda client: self._ask(session_id, client))
