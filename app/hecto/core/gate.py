@@ -94,6 +94,7 @@ class Allowance:
 class LocalLimiter:
     """Counts in this process while Redis is away: a fleet of a hundred then allows more, but never without bound."""
 
+    # As many are counted; then the oldest is forgotten, as if its time were over.
     MOST = 10_000
 
     def __init__(self) -> None:
@@ -105,8 +106,10 @@ class LocalLimiter:
         used, ends = self._counts.get(key, (0, 0.0))
         if ends <= now:
             used, ends = 0, now + window
-        if len(self._counts) >= self.MOST:
-            self._counts = {key: value for key, value in self._counts.items() if value[1] > now}
+            # The newest goes to the end, so the first is the one that runs out first.
+            self._counts.pop(key, None)
+            if len(self._counts) >= self.MOST:
+                del self._counts[next(iter(self._counts))]
         self._counts[key] = (used + 1, ends)
         return used + 1, int(ends - now) + 1
 
@@ -150,9 +153,8 @@ class Gate:
         actor = self._check(record, credentials)
         allowance = Allowance(self._per_minute, max(0, self._per_minute - count), reset)
         if count > self._per_minute:
-            raise TooManyRequests(
-                f"You may make {self._per_minute} requests a minute. Try again in {reset} seconds.", reset
-            )
+            detail = f"You may make {self._per_minute} requests a minute. Try again in {reset} seconds."
+            raise TooManyRequests(detail, reset, allowance.headers())
         return actor, allowance
 
     def forget(self, session_id: str, *, revoked: bool) -> None:
