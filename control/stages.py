@@ -50,6 +50,7 @@ def lint() -> list[Command]:
         # Collections come with the ansible package, so nothing has to be fetched.
         Command(["ansible-lint", "--offline", "--strict"]),
         Command(["djlint", "app/hecto", "--lint"]),
+        Command([str(tool("python")), "-m", "control.migrations"], {"PYTHONPATH": f"{ROOT}:{ROOT / 'app'}"}),
     ]
     if shutil.which("shellcheck"):
         found.append(Command(["shellcheck", "--shell=sh", "control/release.sh"]))
