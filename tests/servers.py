@@ -6,6 +6,7 @@ gunicorn also needs a port, and takes one that is free.
 
 from __future__ import annotations
 
+import fcntl
 import http.client
 import os
 import shutil
@@ -18,6 +19,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TextIO
 
 PASSWORD = "for-this-run-only"
 SECRET_KEY = "k" * 64
@@ -55,6 +57,25 @@ def stop(process: subprocess.Popen[bytes], how: int = signal.SIGTERM) -> None:
         process.wait()
 
 
+class Psql:
+    """Somebody with an open session of their own, who can hold a lock."""
+
+    def __init__(self, postgres: Postgres, database: str) -> None:
+        words = [str(postgres.bin / "psql"), "-h", str(postgres.directory), "-U", "postgres", "-qAt", database]
+        self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def ask(self, statements: str) -> str:
+        """Run statements of which one gives one row, and return it."""
+        self._process.stdin.write(statements + "\n")
+        self._process.stdin.flush()
+        return self._process.stdout.readline().strip()
+
+    def close(self) -> None:
+        """End the session, and with it its transaction."""
+        self._process.kill()
+        self._process.wait()
+
+
 class Postgres:
     """A PostgreSQL server with the roles that roles/postgres makes."""
 
@@ -86,6 +107,10 @@ class Postgres:
                 cwd=self.directory,
             )
         wait_until(self._answers, "PostgreSQL", self.process, log)
+
+    def open(self, database: str) -> Psql:
+        """A session that stays open."""
+        return Psql(self, database)
 
     def stop(self, how: int = signal.SIGINT) -> None:
         """Stop the server; SIGINT is its fast shutdown."""
@@ -279,17 +304,24 @@ def ask(path, method: str, url: str) -> tuple[int, bytes]:
 
 
 def free_instance() -> int:
-    """A number N whose port 5000 + N nobody uses."""
-    start = 100 + os.getpid() % 700
-    for number in [*range(start, 999), *range(100, start)]:
+    """A number N whose port 5000 + N nobody uses, kept from other test runs on this machine until this one ends."""
+    for number in range(100, 999):
+        # An instance binds its port seconds after the number was chosen, so looking at the port alone is not enough.
+        lock = Path(tempfile.gettempdir(), f"hecto-instance-{number}.lock").open("w")  # noqa: SIM115  held to the end
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            continue
         with socket.socket(socket.AF_INET) as probe:
-            if probe.connect_ex(("127.0.0.1", 5000 + number)) != 0 and number not in _taken:
-                _taken.add(number)
+            if probe.connect_ex(("127.0.0.1", 5000 + number)) != 0:
+                _taken.append(lock)
                 return number
+        lock.close()
     raise AssertionError("no free port between 5100 and 5999")
 
 
-_taken: set[int] = set()
+_taken: list[TextIO] = []
 
 
 def scratch() -> Path:

@@ -16,8 +16,8 @@ from hecto.core.endpoints import Router
 from hecto.core.gate import Gate
 from hecto.core.input import LARGEST_ID
 from hecto.core.instance import Gatekeeper, Instance
-from hecto.core.live import Live
 from hecto.core.metrics import Metrics
+from hecto.core.outbox import Pending, Teller
 from hecto.core.permissions import Registry
 from hecto.core.security import Tokens
 from hecto.core.services import Services
@@ -96,14 +96,25 @@ def _services(settings: Settings) -> Services:
         lambda session_id: unit_of_work.read(database, lambda session: users_queries.load_session(session, session_id)),
         settings.requests_per_minute,
     )
+    cache = Cache(store)
+    # The real-time server puts in how messages are sent.
+    teller = Teller(database, cache.invalidate)
+
+    def committed(pending: Pending) -> None:
+        # The cache before the answer, so that whoever made the change sees it in the next list.
+        for topic in pending.topics:
+            cache.invalidate(topic)
+        teller.wake(pending.subjects)
+
+    database.committed = committed
     return Services(
         settings=settings,
         database=database,
         store=store,
         tokens=tokens,
         gate=gate,
-        cache=Cache(store),
-        live=Live(),
+        cache=cache,
+        teller=teller,
         instance=instance,
         registry=registry(),
         metrics=Metrics(instance, database),
@@ -115,6 +126,7 @@ def serve(app: Flask) -> None:
     """Begin to serve, in the process that will: connect the real-time server and take traffic."""
     services: Services = app.extensions["hecto"]
     app.extensions["realtime"].start()
+    services.teller.start()
     services.instance.begin()
 
 
@@ -125,7 +137,8 @@ def leave(app: Flask) -> None:
 
 
 def close(app: Flask) -> None:
-    """Give the connections back, so that PostgreSQL does not learn of the end by a broken pipe."""
+    """Tell what is left to tell, and give the connections back, or PostgreSQL learns of the end by a broken pipe."""
     services: Services = app.extensions["hecto"]
+    services.teller.stop()
     services.database.dispose()
     services.store.client.close()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import concurrent.futures
 import signal
-import subprocess
 import time
 
 import pytest
+import socketio
 
 from tests.integration.conftest import Client
 from tests.servers import ADMIN_EMAIL, ADMIN_PASSWORD, AppInstance, Postgres, Redis, Site, ask, scratch, wait_until
@@ -228,7 +228,8 @@ def test_a_stop_finishes_what_is_in_hand(own, user, postgres):
     client = user.at(instance_of(user))
     client.base = leaving.url
     task = client.create_task("slow")
-    blocker = postgres_lock(postgres, task["id"])
+    blocker = postgres.open("faults")
+    assert blocker.ask(f"BEGIN; SELECT id FROM task WHERE id = {task['id']} FOR UPDATE;") == str(task["id"])
     try:
         with concurrent.futures.ThreadPoolExecutor() as pool:
             slow = pool.submit(client.patch, f"/api/tasks/{task['id']}", json={"version": 1, "title": "saved"})
@@ -238,22 +239,25 @@ def test_a_stop_finishes_what_is_in_hand(own, user, postgres):
             leaving.process.send_signal(signal.SIGTERM)
             # The arbiter unlinks its sockets first: nginx then goes on to the next instance.
             wait_until(lambda: not leaving.control.exists(), "the end of the sockets", seconds=5)
-            blocker.communicate(b"ROLLBACK;\n\\q\n")
+            blocker.close()
             assert slow.result().json()["title"] == "saved"
     finally:
-        blocker.kill()
-        blocker.wait()
+        blocker.close()
         leaving.process.wait(20)
 
 
-def postgres_lock(postgres, task_id: int):
-    """Somebody who holds the row of a task."""
-    holder = subprocess.Popen(
-        [str(postgres.bin / "psql"), "-h", str(postgres.directory), "-U", "postgres", "-qAt", "faults"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    holder.stdin.write(f"BEGIN; SELECT id FROM task WHERE id = {task_id} FOR UPDATE;\n".encode())
-    holder.stdin.flush()
-    assert holder.stdout.readline().strip() == str(task_id).encode()
-    return holder
+def test_what_changes_while_redis_is_away_is_told_when_it_is_back(user, instance, redis):
+    heard: list[dict] = []
+    io = socketio.Client(reconnection=False)
+    io.on("task.created", heard.append)
+    io.connect(instance.url, transports=["websocket"], auth={"token": user.headers["Authorization"][7:]})
+    redis.stop()
+    try:
+        made = [user.create_task(f"while away {n}")["id"] for n in range(3)]
+        assert heard == []
+    finally:
+        redis.start()
+    wait_until(lambda: len(heard) >= 3, "the events", seconds=15)
+    io.disconnect()
+    # At least once: the number of the event tells a repeat.
+    assert [found["id"] for found in {event["event"]: event for event in heard}.values()] == made

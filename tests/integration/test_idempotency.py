@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import concurrent.futures
+import hashlib
 import os
 import signal
 import subprocess
 import uuid
 
+import orjson
 import pytest
 import requests
 
@@ -147,3 +149,68 @@ def _send(client: Client, key: str) -> None:
         client.post("/api/tasks", json={"title": key}, headers={"X-Request-Key": key})
     except requests.ConnectionError:
         return
+
+
+def test_a_repeated_deletion_is_answered_like_the_first(member, key):
+    where = f"/api/tasks/{member.create_task()['id']}"
+    answers = [member.delete(where, params={"version": 1}, headers={"X-Request-Key": key}) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [204, 204]
+    assert answers[1].headers["Idempotency-Replayed"] == "true"
+
+
+def test_an_answer_that_is_too_large_to_keep_is_made_anew(member, sql, key):
+    body = {"title": "large", "description": "\U0001f600" * 20_000}
+    first = member.post("/api/tasks", json=body, headers={"Idempotency-Key": key})
+    assert first.headers["Content-Location"] == f"/api/tasks/{first.json()['id']}"
+    assert sql("SELECT max(length(answer)) <= 65536 FROM request_key") == "t"
+    again = member.post("/api/tasks", json=body, headers={"Idempotency-Key": key})
+    assert (again.status_code, again.json()) == (201, first.json())
+    assert again.headers["Idempotency-Replayed"] == "true"
+    member.delete(f"/api/tasks/{first.json()['id']}", params={"version": 1})
+    gone = member.post("/api/tasks", json=body, headers={"Idempotency-Key": key})
+    assert (gone.status_code, gone.content) == (201, b"")
+
+
+@pytest.mark.parametrize(("header", "status"), [("Idempotency-Key", 409), ("X-Request-Key", 504)])
+def test_a_first_attempt_that_takes_too_long_is_waited_for_and_not_repeated(
+    site, member, postgres, sql, key, header, status
+):
+    sql("ALTER ROLE hecto_app SET lock_timeout = '300ms'")
+    impatient = AppInstance(site)
+    holder = postgres.open(site.database)
+    try:
+        scope = [member.user_id, "POST", "/api/tasks?", "client" if status == 409 else "hop", key]
+        digest = hashlib.sha256(orjson.dumps(scope)).hexdigest()
+        # As it looks while the first attempt is at work: its key is there, uncommitted.
+        held = holder.ask(
+            "BEGIN; INSERT INTO request_key (id, body_digest, status, content_type, headers, answer, expires_at)"
+            f" VALUES ('\\x{digest}', '', 201, '', '{{}}', '', now()); SELECT 'held';"
+        )
+        assert held == "held"
+        answer = member.at(impatient).post("/api/tasks", json={"title": f"slow {key}"}, headers={header: key})
+        assert (answer.status_code, answer.headers["Retry-After"]) == (status, "2")
+        assert sql(f"SELECT count(*) FROM task WHERE title = 'slow {key}'") == "0"
+        assert holder.ask("ROLLBACK; SELECT 'gone';") == "gone"
+        answer = member.at(impatient).post("/api/tasks", json={"title": f"slow {key}"}, headers={header: key})
+        assert answer.status_code == 201
+    finally:
+        holder.close()
+        impatient.stop()
+        sql("ALTER ROLE hecto_app RESET lock_timeout")
+
+
+def test_a_lock_that_is_waited_for_in_vain_is_a_504(site, member, postgres, sql):
+    sql("ALTER ROLE hecto_app SET lock_timeout = '300ms'")
+    impatient = AppInstance(site)
+    holder = postgres.open(site.database)
+    try:
+        task = member.create_task()
+        assert holder.ask(f"BEGIN; SELECT id FROM task WHERE id = {task['id']} FOR UPDATE;") == str(task["id"])
+        change = {"version": 1, "title": "changed"}
+        answer = member.at(impatient).patch(f"/api/tasks/{task['id']}", json=change)
+        assert answer.status_code == 504
+        assert "same record" in answer.json()["detail"]
+    finally:
+        holder.close()
+        impatient.stop()
+        sql("ALTER ROLE hecto_app RESET lock_timeout")

@@ -184,3 +184,19 @@ def test_an_oversized_body_is_refused(member):
 
 def test_a_form_is_no_json(member):
     assert member.post("/api/tasks", data={"title": "x"}).status_code == 415
+
+
+def test_a_deleted_task_is_gone_and_its_history_stays(member, sql):
+    task = member.create_task("to be deleted")
+    where = f"/api/tasks/{task['id']}"
+    stale = member.delete(where, params={"version": 2})
+    assert (stale.status_code, stale.json()["current"]["version"]) == (409, 1)
+    assert member.delete(where).status_code == 422
+    assert member.delete(where, params={"version": 1}).status_code == 204
+    assert member.get(where).status_code == 404
+    assert member.patch(where, json={"version": 1, "title": "back"}).status_code == 404
+    assert member.delete(where, params={"version": 1}).status_code == 404
+    assert task["id"] not in [item["id"] for item in member.get("/api/tasks").json()["items"]]
+    of_this = f"subject_type = 'task' AND subject_id = {task['id']}"
+    lines = sql(f"SELECT string_agg(verb, ' ' ORDER BY id) FROM activity WHERE {of_this}")
+    assert lines == "created deleted"

@@ -1,11 +1,12 @@
 // Live pages. The server says in a few bytes what changed; the parts of the page that show it fetch themselves again.
 // A part says what it waits for: hx-trigger="live:task from:document" or "live:task:42 from:document".
 import { io } from "socket.io-client";
-import { announce } from "./messages.js";
+import { announce, newVersion, toast } from "./messages.js";
 import { isLive, pause } from "./requests.js";
 
 const RECORDS = ["task"];
-const VERBS = ["created", "updated"];
+const VERBS = ["created", "updated", "deleted"];
+const SAID = { created: "New", updated: "Changed", deleted: "Deleted" };
 // A busy list changes many times a second; one look at it every half second is as live as a person can see.
 const GATHER = 500;
 // Spread over the watchers of a list, so that one change does not make all of them ask in the same millisecond.
@@ -54,7 +55,10 @@ async function refused(socket) {
 /** Somebody else changed a record: say so to screen readers, and at a form that is open on it. */
 function tellOf(record, verb, event) {
   if (String(event.by) === document.body.dataset.user) return;
-  if (event.title) announce(`${verb === "created" ? "New" : "Changed"}: ${event.title}`);
+  if (event.title) announce(`${SAID[verb]}: ${event.title}`);
+  if (verb === "deleted" && location.pathname === `/${record}s/${event.id}`) {
+    toast("Somebody else deleted this just now. You still see it as it was; what you change here cannot be saved any more.");
+  }
   document.querySelector(`[data-edits="${record}:${event.id}"] [data-edits-note]`)?.removeAttribute("hidden");
 }
 
@@ -81,12 +85,16 @@ function connect() {
     if (!socket.active) refused(socket);
   });
   socket.on("session.ended", signedOut);
+  // A deploy: the page goes on working with the old scripts, so when to load it again is the user's to say.
+  socket.on("release.new", ({ release }) => {
+    if (release !== document.body.dataset.release) newVersion();
+  });
 
   for (const record of RECORDS) {
     for (const verb of VERBS) {
       socket.on(`${record}.${verb}`, (event) => {
         tellOf(record, verb, event);
-        changed(record, `${record}:${event.id}`);
+        changed(record, ...(verb === "deleted" ? [] : [`${record}:${event.id}`]));
       });
     }
   }

@@ -6,6 +6,8 @@ const TRIES = 6;
 const FIRST_PAUSE = 250;
 const LONGEST_PAUSE = 4000;
 const PASSING = new Set([502, 503, 504]);
+/** Whether the answer says only that there is none yet; 409 with a time: a first attempt under this key is still at work. */
+const passes = ({ status, headers }) => PASSING.has(status) || (status === 409 && headers.has("Retry-After"));
 const READS = new Set(["GET", "HEAD"]);
 
 /** The pause before try number `attempt`, with jitter so that a thousand browsers do not come back at once. */
@@ -21,7 +23,7 @@ export async function persistentFetch(url, options) {
   for (let attempt = 0; ; attempt += 1) {
     try {
       const response = await fetch(url, options);
-      if (!PASSING.has(response.status) || attempt >= TRIES - 1) return response;
+      if (!passes(response) || attempt >= TRIES - 1) return response;
     } catch (error) {
       if (options.signal?.aborted || attempt >= TRIES - 1) throw error;
     }
@@ -69,8 +71,8 @@ function refuseStale(event) {
 }
 
 function settle({ detail: { ctx } }) {
-  const status = ctx.response?.status;
-  if (status && !PASSING.has(status)) open.delete(ctx.sourceElement);
+  const response = ctx.response?.raw ?? ctx.response;
+  if (response && !passes(response)) open.delete(ctx.sourceElement);
 }
 
 /** What a problem page says: its sentence, and the fields that it names. */

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg2
 import psycopg2.extensions
@@ -15,6 +16,9 @@ from sqlalchemy.pool import QueuePool
 
 from hecto.core import clock
 from hecto.settings import Settings
+
+if TYPE_CHECKING:
+    from hecto.core.outbox import Pending
 
 # Names of constraints appear in error handling and migrations: they must not depend on PostgreSQL's choice.
 NAMING = {
@@ -85,6 +89,8 @@ class Database:
     """The engine of one process. Connections are made on first use, so it may be built before a fork."""
 
     def __init__(self, settings: Settings) -> None:
+        # Called after each commit with what the unit of work has left in the outbox.
+        self.committed: Callable[[Pending], None] = lambda pending: None
         psycopg2.extensions.set_wait_callback(_wait)
         self.engine: Engine = create_engine(
             # The driver is named: since SQLAlchemy 2.1 plain "postgresql" means another one.

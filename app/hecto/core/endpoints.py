@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import orjson
-from flask import Blueprint, Flask, Response, g, make_response, render_template, request
+from flask import Blueprint, Flask, Response, current_app, g, make_response, render_template, request
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
@@ -27,6 +27,7 @@ JSON_TYPE = "application/json"
 HTML_TYPE = "text/html; charset=utf-8"
 READS = ("GET", "HEAD")
 COOKIE = "__Host-hecto"
+ENDPOINTS = "hecto.endpoints"
 
 
 @dataclass(slots=True)
@@ -137,9 +138,11 @@ class Router:
 
 def install(app: Flask, routers: Sequence[Router], found: Services) -> None:
     """Add the routes to the app; raises LookupError for a permission that no module declares."""
+    by_name = app.extensions[ENDPOINTS] = {}
     for router in routers:
         for endpoint in router.endpoints:
             found.registry.check(endpoint.permission, f"{endpoint.method} {endpoint.path}")
+            by_name[f"{router.blueprint.name}.{endpoint.view.__name__}"] = endpoint
         app.register_blueprint(router.blueprint)
 
 
@@ -189,10 +192,15 @@ def _admit(shared: Services, endpoint: Endpoint) -> Context:
         return context
     if context.actor is None:
         raise Unauthenticated("Sign in first.")
-    if endpoint.permission != SIGNED_IN and not context.actor.may(endpoint.permission):
-        label = shared.registry.labels[endpoint.permission]
-        raise Forbidden(f"This needs the permission “{label}”. Ask an administrator for a role that has it.")
+    _require(context, endpoint)
     return context
+
+
+def _require(context: Context, endpoint: Endpoint) -> None:
+    """Raise Forbidden where the user may not use the endpoint."""
+    if endpoint.permission != SIGNED_IN and not context.user.may(endpoint.permission):
+        label = context.services.registry.labels[endpoint.permission]
+        raise Forbidden(f"This needs the permission “{label}”. Ask an administrator for a role that has it.")
 
 
 def _bearer() -> str | None:
@@ -238,18 +246,30 @@ def _run_once(context: Context, work: Callable[[Session], Response], key: idempo
 
     def keyed(session: Session) -> Response:
         response = work(session)
-        session.flush()
         # An answer that refuses changed nothing worth keeping; a repeat may fare better.
         if response.status_code < 400:
             idempotency.keep(session, key, response)
         return response
 
-    response = idempotency.once(
-        lambda: context.write(keyed), lambda: context.read(lambda session: idempotency.find(session, key))
-    )
+    def stored(session: Session) -> Response | None:
+        return idempotency.find(session, key, lambda path: _represent(context, session, path))
+
+    response = idempotency.once(key, lambda: context.write(keyed), lambda: context.read(stored))
+    if "Idempotency-Replayed" in response.headers:
+        # Whoever did the work may have died before it told anybody.
+        context.services.teller.look()
     if idempotency.is_time_to_sweep():
         context.write(idempotency.sweep)
     return response
+
+
+def _represent(context: Context, session: Session, path: str) -> bytes:
+    """What GET gives this user at a path of ours; raises Forbidden or NotFound."""
+    name, values = current_app.url_map.bind("").match(path, method="GET")
+    endpoint = current_app.extensions[ENDPOINTS][name]
+    _require(context, endpoint)
+    reading = replace(context, _session=session, query=None, body=None, errors=None)
+    return _respond(endpoint.view(reading, **values), endpoint.status).get_data()
 
 
 def _respond(result: Any, status: int) -> Response:

@@ -5,6 +5,10 @@ carries a key: the client's own (``Idempotency-Key``) or the one that nginx give
 The answer is stored under the key as the last statement of the write's own transaction. So the key stands exactly when
 the work does, and of two that run side by side one commits, while the other waits at the unique index, finds the key
 taken, rolls its work back and gives the stored answer.
+
+The IETF draft answers 409 to a client that sends its key again while the first request is at work. Here it waits and
+gets the answer: a browser whose connection broke is not to blame. Only a first request that outlasts every wait makes
+a 409.
 """
 
 from __future__ import annotations
@@ -21,26 +25,27 @@ from sqlalchemy import LargeBinary, SmallInteger, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from hecto.core import closing
+from hecto.core.closing import Repeated, StillAtWork
 from hecto.core.db import Base
-from hecto.core.errors import BadRequest, DomainError, Unavailable
+from hecto.core.errors import BadRequest, DomainError, NotFound, Unavailable
 from hecto.core.permissions import Actor
-from hecto.core.unit_of_work import OutcomeUnknown
+from hecto.core.unit_of_work import OutcomeUnknown, took_too_long
 
 # nginx repeats within seconds; a client may come back after a night.
 HOP_LIFE = timedelta(minutes=15)
 CLIENT_LIFE = timedelta(hours=24)
 LONGEST_KEY = 200
+# Larger answers are made anew from the record that they show, which Content-Location names. A key is read once in a
+# thousand writes, so a table full of long answers would cost far more than it saves.
+LARGEST_KEPT = 64 * 1024
+LEFT_OUT = "left-out"
 # Of the answers that repeat these are all that matter to a client; cookies are never stored.
-KEPT_HEADERS = ("Location", "HX-Trigger", "HX-Redirect", "HX-Location", "ETag")
+KEPT_HEADERS = ("Location", "Content-Location", "HX-Trigger", "HX-Redirect", "HX-Location", "ETag")
 # One write in so many removes a batch of expired keys: the cost grows with the writes, not with the instances.
 SWEEP_ONE_IN = 100
 SWEEP_BATCH = 500
 
-_KEEP = text("""
-    INSERT INTO request_key (id, body_digest, status, content_type, headers, answer, expires_at)
-    VALUES (:id, :body_digest, :status, :content_type, CAST(:headers AS jsonb), :answer, now() + :life)
-    ON CONFLICT (id) DO NOTHING
-""")
 _FIND = text("SELECT body_digest, status, content_type, headers, answer FROM request_key WHERE id = :id")
 _SWEEP = text("""
     DELETE FROM request_key
@@ -64,15 +69,19 @@ class RequestKey(Base):
     __table_args__ = ({"comment": "Writes that were done, with their answers, for those that come twice"},)
 
 
-class Repeated(Exception):
-    """The key is taken: the same request has been answered in the meantime."""
-
-
 class KeyReused(DomainError):
     """draft-ietf-httpapi-idempotency-key-header-07, section 2.7."""
 
     status = 422
     title = "This Idempotency-Key belongs to another request"
+
+
+class InUse(DomainError):
+    """draft-ietf-httpapi-idempotency-key-header-07, section 2.6, for a first request that takes very long."""
+
+    status = 409
+    title = "The first request with this Idempotency-Key is still being worked on"
+    headers = {"Retry-After": "2"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,31 +111,52 @@ def read(request: Request, actor: Actor | None) -> Key | None:
 
 
 def keep(session: Session, key: Key, response: Response) -> None:
-    """Store the answer under the key; the last statement of the transaction. Raises Repeated when the key is taken."""
+    """Have the answer stored under the key with the last statement of the transaction."""
     headers = {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers}
+    answer = response.get_data()
+    if len(answer) > LARGEST_KEPT:
+        headers[LEFT_OUT], answer = "true", b""
     values = {
         "id": key.id,
         "body_digest": key.body_digest,
         "status": response.status_code,
         "content_type": response.content_type,
         "headers": orjson.dumps(headers).decode(),
-        "answer": response.get_data(),
+        "answer": answer,
         "life": key.life,
     }
-    if session.connection().execute(_KEEP, values).rowcount == 0:
-        raise Repeated
+    closing.keep(session, values)
 
 
-def find(session: Session, key: Key) -> Response | None:
-    """The answer that was stored under the key; raises KeyReused when it was for another body."""
+def find(session: Session, key: Key, represent: Callable[[str], bytes]) -> Response | None:
+    """The answer that was stored under the key; raises KeyReused when it was for another body.
+
+    ``represent`` gives what is at a path now, for an answer that was too large to keep.
+    """
     row = session.execute(_FIND, {"id": key.id}).one_or_none()
     if row is None:
         return None
     if bytes(row.body_digest) != key.body_digest:
         raise KeyReused("It was used for a request with another body. Make a new key for each thing you do.")
-    response = Response(bytes(row.answer), row.status, row.headers, content_type=row.content_type)
+    headers, answer = dict(row.headers), bytes(row.answer)
+    if headers.pop(LEFT_OUT, None):
+        answer = _anew(headers, represent)
+    response = Response(answer, row.status, headers, content_type=row.content_type)
     response.headers["Idempotency-Replayed"] = "true"
     return response
+
+
+def _anew(headers: dict[str, str], represent: Callable[[str], bytes]) -> bytes:
+    """The content of an answer that was left out; without a body when what it showed is gone."""
+    where = headers.get("Content-Location")
+    if where is None:
+        # A part of a page: the page shows it when it is loaded again.
+        headers["HX-Refresh"] = "true"
+        return b""
+    try:
+        return represent(where)
+    except NotFound:
+        return b""
 
 
 def sweep(session: Session) -> None:
@@ -139,20 +169,23 @@ def is_time_to_sweep() -> bool:
     return random.randrange(SWEEP_ONE_IN) == 0
 
 
-def once(attempt: Callable[[], Response], stored: Callable[[], Response | None], *, attempts: int = 2) -> Response:
+def once(key: Key, attempt: Callable[[], Response], stored: Callable[[], Response | None]) -> Response:
     """Make a keyed attempt; where it fails, give the answer that stands under its key, if one does.
 
     A commit whose outcome is unknown is attempted again: if it did stand, the key is taken and the answer found.
     """
-    for number in range(1, attempts + 1):
+    for last in (False, True):
         try:
             return attempt()
+        except StillAtWork as error:
+            detail = "It was waited for in vain. Send the same request again in a few seconds to get its answer."
+            raise (InUse(detail) if key.life == CLIENT_LIFE else took_too_long()) from error
         except Exception as error:
             if isinstance(error, Unavailable) and not isinstance(error, OutcomeUnknown):
                 raise
             found = stored()
             if found is not None:
                 return found
-            if not isinstance(error, OutcomeUnknown | Repeated) or number == attempts:
+            if not isinstance(error, OutcomeUnknown | Repeated) or last:
                 raise
     raise AssertionError("unreachable: the last attempt returns or raises")

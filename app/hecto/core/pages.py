@@ -39,6 +39,13 @@ def done(where: str, record: str, part: str | None = None, **values: Any) -> Res
     return Response(content, 200 if part else 204, {"HX-Trigger": f"own:{record}"})
 
 
+def leave_for(where: str) -> Response:
+    """The answer to a write that ends the page it was made on: the browser goes to another one."""
+    if "HX-Request" not in request.headers:
+        return see_other(where)
+    return Response(status=200, headers={"HX-Redirect": where})
+
+
 def ago(value: str | datetime) -> str:
     """How long ago a moment was: "3 min. ago"."""
     seconds = (clock.now() - _moment(value)).total_seconds()

@@ -19,8 +19,8 @@ from hecto.core.throttle import Throttle
 from hecto.settings import Settings
 
 if TYPE_CHECKING:
-    from hecto.core.live import Live
     from hecto.core.metrics import Metrics
+    from hecto.core.outbox import Teller
 
 
 @dataclass(slots=True)
@@ -33,7 +33,7 @@ class Services:
     tokens: Tokens
     gate: Gate
     cache: Caching
-    live: Live
+    teller: Teller
     instance: Instance
     registry: Registry
     metrics: Metrics

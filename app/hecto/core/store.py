@@ -21,13 +21,17 @@ TIMEOUT = 0.5
 # After a failure Redis is left alone for this long, so that an outage costs one timeout a second, not one a request.
 PAUSE = 1.0
 
+# Of one process, beside the one that it listens on. Redis takes one command at a time anyway: more connections would
+# only fill its list of clients, which the plan of a host counts with.
+CONNECTIONS = 8
+
 
 class StoreUnavailable(Exception):
     """Redis gave no answer: go on without it."""
 
 
 def connection_options(settings: Settings) -> dict[str, Any]:
-    """Keyword arguments for a redis-py connection to this site's Redis."""
+    """Keyword arguments for a pool of connections to this site's Redis."""
     options: dict[str, Any] = {
         "username": settings.redis_user,
         "password": settings.redis_password,
@@ -35,7 +39,7 @@ def connection_options(settings: Settings) -> dict[str, Any]:
         "socket_connect_timeout": TIMEOUT,
     }
     if settings.redis_socket:
-        return {**options, "unix_socket_path": settings.redis_socket}
+        return {**options, "connection_class": redis.UnixDomainSocketConnection, "path": settings.redis_socket}
     return {**options, "host": settings.redis_host, "port": settings.redis_port}
 
 
@@ -43,11 +47,14 @@ class Store:
     """The Redis client of one process."""
 
     def __init__(self, settings: Settings) -> None:
-        self.client = redis.Redis(
-            **connection_options(settings),
-            # One repeat at once: the pooled connection may be from before a restart of Redis.
-            retry=Retry(NoBackoff(), 1),
-            max_connections=64,
+        self.client = redis.Redis.from_pool(
+            redis.BlockingConnectionPool(  # type: ignore[no-untyped-call]
+                **connection_options(settings),
+                # One repeat at once: the pooled connection may be from before a restart of Redis.
+                retry=Retry(NoBackoff(), 1),
+                max_connections=CONNECTIONS,
+                timeout=TIMEOUT,
+            )
         )
         self._away_until = 0.0
 
@@ -57,7 +64,8 @@ class Store:
             raise StoreUnavailable
         try:
             return work(self.client)
-        except (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError, redis.ReadOnlyError) as error:
+        except redis.RedisError as error:
+            # Not only one that is gone: a full, a busy and a misconfigured one refuse by word, and are as good as away.
             self._away_until = time.monotonic() + PAUSE
             log.warning("Redis does not answer, going on without it for %.0f s: %s", PAUSE, error)
             raise StoreUnavailable from error

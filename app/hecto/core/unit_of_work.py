@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
+from hecto.core import closing
 from hecto.core.db import Database
 from hecto.core.errors import DomainError, Unavailable
 
@@ -27,6 +28,8 @@ SERIALIZATION_FAILURE = "40001"
 DEADLOCK_DETECTED = "40P01"
 # What the server says when it stops or starts; the connection is gone or will be.
 SERVER_GOES_AWAY = ("57P01", "57P02", "57P03")
+# Somebody else holds the record for too long, or the database is too busy for this statement to end in time.
+TOOK_TOO_LONG = (closing.LOCK_NOT_AVAILABLE, "57014")
 
 AFTER_COMMIT = "after_commit"
 
@@ -38,9 +41,10 @@ class OutcomeUnknown(Unavailable):
 
 
 def after_commit(session: Session, effect: Callable[[], None]) -> None:
-    """Have an effect outside of the database (an event, the cache) happen once the unit has been committed.
+    """Have an effect outside of the database happen once the unit has been committed.
 
-    It never happens when the unit fails, and happens once when the unit takes several attempts.
+    It never happens when the unit fails, and happens once when the unit takes several attempts. If the instance dies
+    between the commit and the effect it does not happen: what must not be lost belongs into the outbox.
     """
     session.info.setdefault(AFTER_COMMIT, []).append(effect)
 
@@ -70,6 +74,8 @@ def _repeat(attempt: Callable[[], T]) -> T:
         try:
             return attempt()
         except DBAPIError as error:
+            if getattr(error.orig, "pgcode", None) in TOOK_TOO_LONG:
+                raise took_too_long() from error
             if not may_retry(error):
                 raise
             if number == ATTEMPTS:
@@ -85,6 +91,7 @@ def _write(database: Database, work: Callable[[Session], T]) -> T:
     with database.write_session() as session:
         result = work(session)
         session.flush()
+        pending = closing.write(session)
         try:
             session.commit()
         except DBAPIError as error:
@@ -96,6 +103,8 @@ def _write(database: Database, work: Callable[[Session], T]) -> T:
             raise
         for effect in session.info.pop(AFTER_COMMIT, ()):
             _let_out(effect)
+    if pending.lines:
+        _let_out(lambda: database.committed(pending))
     return result
 
 
@@ -124,6 +133,14 @@ def may_retry(error: DBAPIError) -> bool:
 def unavailable() -> DomainError:
     """What a caller is told when the database is away."""
     return Unavailable(f"The database did not answer {ATTEMPTS} times. Nothing was changed. Try again in a moment.")
+
+
+def took_too_long() -> DomainError:
+    """What a caller is told when a lock or a statement was waited for in vain."""
+    return Unavailable(
+        "Somebody else is at work on the same record, or the database is very busy. Nothing was changed. "
+        "Try again in a moment."
+    )
 
 
 def busy() -> DomainError:

@@ -52,6 +52,7 @@ def metadata() -> MetaData:
     """Every table of every module."""
     import hecto.core.activity
     import hecto.core.idempotency
+    import hecto.core.outbox
     import hecto.modules.tasks.models
     import hecto.modules.users.models  # noqa: F401
 

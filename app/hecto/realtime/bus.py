@@ -16,6 +16,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from socketio.pubsub_manager import PubSubManager
 
+from hecto.core.outbox import Message
 from hecto.core.store import Store, StoreUnavailable, connection_options
 from hecto.settings import Settings
 
@@ -38,7 +39,36 @@ class Bus(PubSubManager):  # type: ignore[misc]
         if settings.redis_socket:
             options.pop("socket_keepalive")
         # No repeats inside of redis-py either: while it repeats, nobody knows that this instance is deaf.
-        self._listener = redis.Redis(**options, retry=Retry(NoBackoff(), 0))
+        self._listener = redis.Redis.from_pool(redis.ConnectionPool(**options, retry=Retry(NoBackoff(), 0)))
+
+    def send(self, messages: list[Message]) -> None:
+        """Send events to their rooms, here and on every instance, in one round trip; raises StoreUnavailable."""
+        emits = [self._emit_of(message) for message in messages]
+
+        def publish(client: redis.Redis) -> None:
+            pipeline = client.pipeline(transaction=False)
+            for emit in emits:
+                pipeline.publish(CHANNEL, orjson.dumps(emit))
+            pipeline.execute()
+
+        if emits:
+            self._store.use(publish)
+        for emit in emits:
+            self._handle_emit(emit)
+
+    def _emit_of(self, message: Message) -> dict[str, Any]:
+        """The message as python-socketio's other servers read it."""
+        return {
+            "method": "emit",
+            "event": message.event,
+            "data": [message.payload],
+            "binary": False,
+            "namespace": "/",
+            "room": message.room,
+            "skip_sid": None,
+            "callback": None,
+            "host_id": self.host_id,
+        }
 
     def _publish(self, data: dict[str, Any]) -> None:
         message = orjson.dumps(data, default=str)

@@ -47,7 +47,7 @@ class Realtime:
             ping_timeout=20,
         )
         self.socketio.on_event("connect", self._connect)
-        services.live.send = self._send
+        services.teller.send = self.bus.send
         services.socketio_healthy = lambda: self.bus.listening
         services.instance.count_websockets = self._count
         services.instance.move_websockets = self._move_all
@@ -73,9 +73,6 @@ class Realtime:
             for socket in sockets[first : first + size]:
                 socket.close(wait=False, abort=True)
             gevent.sleep(MOVE_SECONDS / WAVES)
-
-    def _send(self, room: str, event: str, payload: dict[str, Any]) -> None:
-        self.socketio.emit(event, payload, to=room)
 
     def _count(self) -> int:
         return sum(1 for socket in self.socketio.server.eio.sockets.values() if socket.upgraded and not socket.closed)

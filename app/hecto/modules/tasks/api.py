@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
+from flask import Response
 from pydantic import BaseModel, Field
 
 from hecto.core.endpoints import Context, Router
@@ -37,6 +38,10 @@ class TaskChange(Input):
     priority: Priority = Field(default_factory=not_sent)
     due_date: date | None = Field(default_factory=not_sent)
     assignee_id: Identifier | None = Field(default_factory=not_sent)
+
+
+class DeletedVersion(Input):
+    version: Identifier
 
 
 class NewComment(Input):
@@ -94,10 +99,10 @@ def list_tasks(context: Context) -> bytes:
 
 
 @router.route("POST", "/api/tasks", permission="tasks.write", body=NewTask, answers=TaskAnswer, status=201)
-def create_task(context: Context) -> tuple[bytes, int]:
+def create_task(context: Context) -> Response:
     """Create a task"""
-    task = service.create(context.services, context.session, context.user, **context.body.model_dump())
-    return queries.task_json(context.session, task.id), 201
+    task = service.create(context.session, context.user, **context.body.model_dump())
+    return _task(context, task.id, 201)
 
 
 @router.route("GET", "/api/tasks/<id:task_id>", permission="tasks.read", answers=TaskAnswer)
@@ -107,12 +112,19 @@ def get_task(context: Context, task_id: int) -> bytes:
 
 
 @router.route("PATCH", "/api/tasks/<id:task_id>", permission="tasks.write", body=TaskChange, answers=TaskAnswer)
-def change_task(context: Context, task_id: int) -> bytes:
+def change_task(context: Context, task_id: int) -> Response:
     """Change the fields that are sent; needs the version that was read, else 409 with the current state"""
     body: TaskChange = context.body
     changes = body.model_dump(exclude_unset=True, exclude={"version"})
-    service.change(context.services, context.session, context.user, task_id, body.version, changes)
-    return queries.task_json(context.session, task_id)
+    service.change(context.session, context.user, task_id, body.version, changes)
+    return _task(context, task_id)
+
+
+@router.route("DELETE", "/api/tasks/<id:task_id>", permission="tasks.write", query=DeletedVersion, status=204)
+def delete_task(context: Context, task_id: int) -> tuple[bytes, int]:
+    """Delete a task in the version that was read, else 409 with the current state; its history stays"""
+    service.delete(context.session, context.user, task_id, context.query.version)
+    return b"", 204
 
 
 @router.route(
@@ -133,6 +145,12 @@ def task_activity(context: Context, task_id: int) -> bytes:
 )
 def comment_on_task(context: Context, task_id: int) -> tuple[dict[str, Any], int]:
     """Say something about a task"""
-    line = service.comment(context.services, context.session, context.user, task_id, context.body.text)
+    line = service.comment(context.session, context.user, task_id, context.body.text)
     actor = {"id": context.user.id, "name": context.user.name}
     return {"id": line.id, "verb": line.verb, "data": line.data, "created_at": line.created_at, "actor": actor}, 201
+
+
+def _task(context: Context, task_id: int, status: int = 200) -> Response:
+    """A task as the answer to a write, with the place to read it from again if it is too large to be kept."""
+    content = queries.task_json(context.session, task_id)
+    return Response(content, status, {"Content-Location": f"/api/tasks/{task_id}"}, content_type="application/json")

@@ -49,6 +49,10 @@ class AssigneeForm(Input):
     was_assignee_id: Somebody
 
 
+class DeleteForm(Input):
+    version: Identifier
+
+
 class CommentForm(Input):
     text: Annotated[str, Lines, Field(min_length=1, max_length=10_000)]
 
@@ -78,14 +82,14 @@ def save(context: Context, task_id: int, form: EditForm | StatusForm | AssigneeF
         return
     version = form.version
     try:
-        service.change(context.services, context.session, context.user, task_id, version, changes)
+        service.change(context.session, context.user, task_id, version, changes)
     except Conflict as conflict:
         # The service holds the row by now, so what is merged here cannot change once more before the commit.
         current = conflict.extra["current"]
         both = [name for name in changes if _standing(current, name) not in (_plain(was[name]), _plain(values[name]))]
         if both:
             raise Overlap(current, both) from conflict
-        service.change(context.services, context.session, context.user, task_id, current["version"], changes)
+        service.change(context.session, context.user, task_id, current["version"], changes)
 
 
 def _standing(task: dict[str, Any], name: str) -> Any:

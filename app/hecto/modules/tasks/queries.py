@@ -52,10 +52,11 @@ _COUNTS = text("SELECT status, count(*) AS number FROM task GROUP BY status")
 
 _LATEST = text("""
     SELECT coalesce(json_agg(row_to_json(page)), '[]')::text
-      FROM (SELECT y.id, y.verb, y.data, y.created_at, y.subject_id AS task_id, t.title,
+      FROM (SELECT y.id, y.verb, y.data, y.created_at, y.subject_id AS task_id,
+                   coalesce(t.title, y.data->>'title', '') AS title, t.id IS NOT NULL AS stands,
                    json_build_object('id', u.id, 'name', u.name) AS actor
               FROM activity y
-              JOIN task t ON t.id = y.subject_id
+              LEFT JOIN task t ON t.id = y.subject_id
               JOIN app_user u ON u.id = y.actor_id
              WHERE y.subject_type = 'task'
              ORDER BY y.id DESC

@@ -9,12 +9,13 @@ import orjson
 from flask import Response
 
 from hecto.core.endpoints import Context, Router
-from hecto.core.pages import done, part_or_page, wants_part
+from hecto.core.pages import done, leave_for, part_or_page, wants_part
 from hecto.modules.tasks import queries, service
 from hecto.modules.tasks.api import NewTask
 from hecto.modules.tasks.forms import (
     AssigneeForm,
     CommentForm,
+    DeleteForm,
     EditForm,
     Overlap,
     StatusForm,
@@ -47,7 +48,7 @@ def task_list(context: Context) -> str:
 @router.route("POST", "/tasks", permission="tasks.write", body=NewTask)
 def add_task(context: Context) -> Response:
     """Add a task from the line above the list."""
-    service.create(context.services, context.session, context.user, **context.body.model_dump())
+    service.create(context.session, context.user, **context.body.model_dump())
     return done("/tasks", "task")
 
 
@@ -86,10 +87,17 @@ def assign(context: Context, task_id: int) -> Response:
     return done(f"/tasks/{task_id}", "task")
 
 
+@router.route("POST", "/tasks/<id:task_id>/delete", permission="tasks.write", body=DeleteForm)
+def delete_task(context: Context, task_id: int) -> Response:
+    """Delete a task and go back to the list."""
+    service.delete(context.session, context.user, task_id, context.body.version)
+    return leave_for("/tasks")
+
+
 @router.route("POST", "/tasks/<id:task_id>/comments", permission="tasks.write", body=CommentForm)
 def comment(context: Context, task_id: int) -> Response:
     """Say something about a task."""
-    service.comment(context.services, context.session, context.user, task_id, context.body.text)
+    service.comment(context.session, context.user, task_id, context.body.text)
     return done(f"/tasks/{task_id}", "task")
 
 

@@ -9,11 +9,11 @@ import orjson
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from hecto.core import activity, clock, unit_of_work
+from hecto.core import activity, clock, outbox
 from hecto.core.errors import Conflict, FieldError, Invalid, NotFound
 from hecto.core.live import list_room, user_room
+from hecto.core.outbox import Message
 from hecto.core.permissions import Actor
-from hecto.core.services import Services
 from hecto.modules.tasks import queries
 from hecto.modules.tasks.models import Status, Task
 from hecto.modules.users import queries as users
@@ -24,7 +24,6 @@ CACHE = "tasks"
 
 
 def create(
-    services: Services,
     session: Session,
     actor: Actor,
     *,
@@ -48,13 +47,11 @@ def create(
     session.add(task)
     session.flush()
     activity.record(session, actor, SUBJECT, task.id, "created", {"title": title})
-    _tell(services, session, actor, task, "task.created", assignee_id)
+    _tell(session, actor, task, "task.created", assignee_id)
     return task
 
 
-def change(
-    services: Services, session: Session, actor: Actor, task_id: int, version: int, changes: dict[str, Any]
-) -> Task:
+def change(session: Session, actor: Actor, task_id: int, version: int, changes: dict[str, Any]) -> Task:
     """Change fields of a task; ``changes`` has only those to be changed.
 
     Raises Conflict with the current state when somebody else was faster, NotFound, or Invalid for the assignee.
@@ -80,17 +77,27 @@ def change(
         _verb(different, before),
         {name: [_plain(before[name]), _plain(value)] for name, value in different.items()},
     )
-    _tell(services, session, actor, task, "task.updated", task.assignee_id, before.get("assignee_id"))
+    _tell(session, actor, task, "task.updated", task.assignee_id, before.get("assignee_id"))
     return task
 
 
-def comment(services: Services, session: Session, actor: Actor, task_id: int, content: str) -> activity.Activity:
+def delete(session: Session, actor: Actor, task_id: int, version: int) -> None:
+    """Delete a task; its history stays. Raises Conflict with the current state, or NotFound."""
+    task = _get(session, task_id, version)
+    activity.record(session, actor, SUBJECT, task_id, "deleted", {"title": task.title})
+    _tell(session, actor, task, "task.deleted", task.assignee_id)
+    session.delete(task)
+    session.flush()
+
+
+def comment(session: Session, actor: Actor, task_id: int, content: str) -> activity.Activity:
     """Say something about a task; raises NotFound."""
-    task = session.get(Task, task_id)
+    # Held, so that two comments are told in the order of their commits.
+    task = session.scalar(select(Task).where(Task.id == task_id).with_for_update())
     if task is None:
         raise NotFound(f"There is no task {task_id}.")
     line = activity.record(session, actor, SUBJECT, task_id, "commented", {"text": content})
-    _tell(services, session, actor, task, "task.updated", task.assignee_id, task.creator_id)
+    _tell(session, actor, task, "task.updated", task.assignee_id, task.creator_id)
     return line
 
 
@@ -131,10 +138,10 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date) else value
 
 
-def _tell(services: Services, session: Session, actor: Actor, task: Task, event: str, *users: int | None) -> None:
+def _tell(session: Session, actor: Actor, task: Task, event: str, *users: int | None) -> None:
     """Tell those who look at the list and those whom the task concerns; pages fetch what they show themselves."""
     payload = {"id": task.id, "version": task.version, "title": task.title, "status": task.status, "by": actor.id}
-    unit_of_work.after_commit(session, lambda: services.cache.invalidate(CACHE))
-    services.live.after_commit(session, ROOM, event, payload)
-    for user_id in sorted({user for user in users if user is not None}):
-        services.live.after_commit(session, user_room(user_id), event, {**payload, "concerns_you": True})
+    concerned = sorted({user for user in users if user is not None})
+    messages = [Message(ROOM, event, payload)]
+    messages += [Message(user_room(user), event, {**payload, "concerns_you": True}) for user in concerned]
+    outbox.tell(session, f"{SUBJECT}:{task.id}", messages, topics=[CACHE])

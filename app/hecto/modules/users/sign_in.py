@@ -9,8 +9,10 @@ from datetime import timedelta
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from hecto.core import clock, live, unit_of_work
+from hecto.core import clock, outbox, unit_of_work
 from hecto.core.errors import Unauthenticated
+from hecto.core.live import session_room
+from hecto.core.outbox import Message
 from hecto.core.security import ACCESS_TOKEN_LIFE, digest, random_secret, same, verify_password
 from hecto.core.services import Services
 from hecto.core.store import StoreUnavailable
@@ -135,7 +137,7 @@ def sign_out(shared: Services, session: Session, session_ids: list[str]) -> None
     )
     unit_of_work.after_commit(session, lambda: _forget(shared, session_ids, revoked=True))
     for session_id in session_ids:
-        shared.live.after_commit(session, live.session_room(session_id), "session.ended", {})
+        outbox.tell(session, f"session:{session_id}", [Message(session_room(session_id), "session.ended", {})])
 
 
 def sign_out_everywhere(shared: Services, session: Session, user_id: int) -> None:

@@ -1,0 +1,70 @@
+"""The last statement of a write: its answer under its key, and what it has to tell, in one round trip.
+
+Both stand exactly when the work does, because they are part of its transaction.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from hecto.core.outbox import LINES, Pending
+
+ANSWER = "answer"
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+LOCK_NOT_AVAILABLE = "55P03"
+
+_LINES = """
+    INSERT INTO outbox (subject, topics, messages)
+    SELECT subject, topics, messages
+      FROM ROWS FROM (jsonb_to_recordset(CAST(:lines AS jsonb)) AS (subject text, topics text[], messages jsonb))
+           WITH ORDINALITY
+     ORDER BY ordinality
+"""
+_TELL = text(_LINES)
+_KEEP_AND_TELL = text(f"""
+    WITH told AS ({_LINES})
+    INSERT INTO request_key (id, body_digest, status, content_type, headers, answer, expires_at)
+    VALUES (:id, :body_digest, :status, :content_type, CAST(:headers AS jsonb), :answer, now() + :life)
+    ON CONFLICT (id) DO NOTHING
+""")  # noqa: S608  put together from constants of this file
+
+
+class Repeated(Exception):
+    """The key is taken: the same request has been answered in the meantime."""
+
+
+class StillAtWork(Exception):
+    """The key is in the hands of a first attempt that takes longer than anybody waits for a lock."""
+
+
+def keep(session: Session, answer: dict[str, Any]) -> None:
+    """Have the answer of this unit of work stored under its key: the columns of request_key, ``life`` for its end."""
+    session.info[ANSWER] = answer
+
+
+def write(session: Session) -> Pending:
+    """Write what there is to keep and to tell; returns the latter.
+
+    Raises Repeated when the key is taken, after waiting for whoever holds it; StillAtWork when that takes too long.
+    """
+    pending: Pending = session.info.pop(LINES, None) or Pending()
+    answer: dict[str, Any] | None = session.info.pop(ANSWER, None)
+    lines = {"lines": orjson.dumps(pending.lines).decode()}
+    if answer is None:
+        if pending.lines:
+            session.connection().execute(_TELL, lines)
+        return pending
+    try:
+        kept = session.connection().execute(_KEEP_AND_TELL, answer | lines).rowcount
+    except DBAPIError as error:
+        if getattr(error.orig, "pgcode", None) == LOCK_NOT_AVAILABLE:
+            raise StillAtWork from error
+        raise
+    if kept == 0:
+        raise Repeated
+    return pending
