@@ -1,0 +1,117 @@
+"""What the playbooks conclude from the answers of hecto-fleet and hecto-admin."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+NOBODY = "none"
+# Exit codes of hecto-fleet.
+BUSY, NEEDS_A_PERSON, RETURNED = 3, 4, 5
+
+
+def schemas(releases: Iterable[str]) -> dict[str, str]:
+    """Which schema each release knows, from the lines of their release.json; an old one does not say it."""
+    return {one["id"]: str(one.get("schema", "")) for one in map(json.loads, releases)}
+
+
+def oldest_schema(hosts: Iterable[tuple[str, Iterable[str]]]) -> str:
+    """The schema that the oldest release knows which runs anywhere: pairs of a host's status and its releases.
+
+    What an instance is pinned to counts as well: it would run that after a crash.
+    """
+    found = []
+    for status, releases in hosts:
+        known = schemas(releases)
+        instances = json.loads(status)["instances"]
+        running = {one[key] for one in instances for key in ("release", "pin") if one[key]}
+        found += [known.get(release, "") for release in running]
+    return min(found, default=NOBODY)
+
+
+def answer(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The last JSON object that a command printed; empty when it printed none."""
+    for line in reversed(str(result.get("stdout", "")).splitlines()):
+        try:
+            found = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(found, dict):
+            return found
+    return {}
+
+
+def said(result: Mapping[str, Any]) -> str:
+    """Why a task failed, in the words of whoever knows best: the tool, what it printed, or Ansible."""
+    if error := answer(result).get("error"):
+        return str(error)
+    printed = str(result.get("stderr") or result.get("stdout") or "").strip()
+    return printed or str(result.get("msg", "no reason was given"))
+
+
+def outcome(result: Mapping[str, Any]) -> str:
+    """What a failed step of a roll means for the host on which it failed."""
+    code = result.get("rc")
+    if code == RETURNED:
+        return "Its instances are back on the release that they ran before and serve."
+    if code == NEEDS_A_PERSON:
+        return "Not all of its instances could be taken back: look at it now."
+    if code == BUSY:
+        return "Nothing was changed by this run."
+    return "Its other instances serve as before."
+
+
+def previous(history: str, current: str) -> str:
+    """The release that was the last good one before the current one; empty when there was none."""
+    for line in reversed(history.splitlines()):
+        entry = json.loads(line)
+        release = entry.get("release")
+        if entry.get("command") == "finish" and release and release != current:
+            return str(release)
+    return ""
+
+
+def refusal(goal: str, releases: Iterable[str], schema: Mapping[str, Any]) -> str:
+    """Why a host cannot go back to a release; empty when it can. `schema` is what hecto-admin says."""
+    kept = schemas(releases)
+    choice = f"There are {', '.join(sorted(kept))}: name one with -e hecto_release=ID"
+    if not goal:
+        return f"No release ran well before the current one, so there is none to go back to by default. {choice}."
+    if goal not in kept:
+        return f"Release {goal} is not here any more. {choice}, or deploy the sources of the one that you mean."
+    floor = schema.get("floor")
+    if floor and kept[goal] < floor:
+        return (
+            f"The schema is ahead of release {goal}, which knows {kept[goal] or 'only an older one'}: what releases "
+            f"before {floor} use has been taken away, and they would fail. Choose a later one, or deploy a mended one."
+        )
+    return ""
+
+
+def spell(numbers: Iterable[int]) -> str:
+    """Numbers of instances for a person: 1-4 7."""
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and runs[-1][-1] == number - 1:
+            runs[-1][1:] = [number]
+        else:
+            runs.append([number])
+    return " ".join("-".join(map(str, run)) for run in runs)
+
+
+class FilterModule:
+    """Ansible's entry."""
+
+    def filters(self) -> dict[str, Any]:
+        """Name the filters."""
+        return {
+            "hecto_schemas": schemas,
+            "hecto_oldest_schema": oldest_schema,
+            "hecto_answer": answer,
+            "hecto_said": said,
+            "hecto_outcome": outcome,
+            "hecto_previous": previous,
+            "hecto_refusal": refusal,
+            "hecto_spell": spell,
+        }
