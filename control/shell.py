@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import fcntl
+import getpass
 import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 from control.progress import Failure, say, tail
@@ -98,15 +100,25 @@ def run(
 
 
 @contextmanager
-def locked(path: Path, what: str) -> Iterator[None]:
-    """Hold a lock file, so that two runs do not undo each other; the second waits and says so."""
+def locked(path: Path, what: str, *, wait: bool = True) -> Iterator[None]:
+    """Hold a lock file, so that two runs do not undo each other; the second waits and says so, or is refused."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as handle:
+    with path.open("a+") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say(f"  waiting: another hecto {what} at this moment")
+            handle.seek(0)
+            holder = handle.read().strip() or "it began this very moment"
+            if not wait:
+                raise Failure(
+                    f"another hecto {what}: {holder}",
+                    advice="nothing was changed; wait until it has ended, then run the same command again",
+                ) from None
+            say(f"  waiting: another hecto {what} at this moment ({holder})")
             fcntl.flock(handle, fcntl.LOCK_EX)
+        handle.truncate(0)
+        handle.write(f"{getpass.getuser()} since {datetime.now().astimezone():%H:%M:%S}, process {os.getpid()}\n")
+        handle.flush()
         yield
 
 

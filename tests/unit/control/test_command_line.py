@@ -24,7 +24,22 @@ def test_help_from_anywhere_with_nothing_but_the_system(tmp_path: Path) -> None:
     link.symlink_to(ROOT / "hecto")
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
     done = subprocess.run([link, "--help"], cwd=tmp_path, env=environment, text=True, capture_output=True, check=True)
-    for command in ("up", "down", "destroy", "status", "logs", "exec", "plan", "release", "test"):
+    for command in (
+        "up",
+        "down",
+        "destroy",
+        "deploy",
+        "restart",
+        "rollback",
+        "scale",
+        "history",
+        "status",
+        "logs",
+        "exec",
+        "plan",
+        "release",
+        "test",
+    ):
         assert f"\n    {command} " in done.stdout
 
 
@@ -39,7 +54,10 @@ def test_too_old_a_python_is_said(tmp_path: Path) -> None:
     assert "Python 3.11" in done.stderr
 
 
-@pytest.mark.parametrize("words", [["up", "--instances", "0"], ["up", "--instances", "x"], ["test", "nonsense"], []])
+@pytest.mark.parametrize(
+    "words",
+    [["up", "--instances", "0"], ["scale"], ["scale", "0"], ["up", "--instances", "x"], ["test", "nonsense"], []],
+)
 def test_wrong_usage_is_refused(words: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(words)
