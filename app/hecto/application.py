@@ -17,7 +17,7 @@ from hecto.core.gate import Gate
 from hecto.core.input import LARGEST_ID
 from hecto.core.instance import Gatekeeper, Instance
 from hecto.core.metrics import Metrics
-from hecto.core.outbox import Pending, Teller
+from hecto.core.outbox import Teller
 from hecto.core.permissions import Registry
 from hecto.core.security import Tokens
 from hecto.core.services import Services
@@ -96,17 +96,18 @@ def _services(settings: Settings) -> Services:
         lambda session_id: unit_of_work.read(database, lambda session: users_queries.load_session(session, session_id)),
         settings.requests_per_minute,
     )
-    cache = Cache(store)
+    cache = Cache(store, instance.release)
+
+    def drop(name: str) -> None:
+        kind, _, what = name.partition(":")
+        if kind == "cache":
+            cache.invalidate(what)
+        else:
+            gate.forget(what, revoked=kind == "revoked")
+
     # The real-time server puts in how messages are sent.
-    teller = Teller(database, cache.invalidate)
-
-    def committed(pending: Pending) -> None:
-        # The cache before the answer, so that whoever made the change sees it in the next list.
-        for topic in pending.topics:
-            cache.invalidate(topic)
-        teller.wake(pending.subjects)
-
-    database.committed = committed
+    teller = Teller(database, drop)
+    database.committed = teller.committed
     return Services(
         settings=settings,
         database=database,

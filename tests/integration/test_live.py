@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import queue
 
 import pytest
 import socketio
 
 from tests.integration.conftest import Client
+from tests.servers import wait_until
 
 
 class Listener:
@@ -82,4 +84,49 @@ def test_those_who_may_not_see_tasks_hear_nothing(admin, member, instances, list
     witness = listen(admin)
     admin.create_task("secret")
     witness.next("task.created")
-    assert listener.heard.empty()
+    assert not [event for event, *_ in listener.heard.queue if event.startswith("task.")]
+
+
+def closed(listener: Listener) -> bool:
+    return not listener.io.connected
+
+
+def test_a_socket_ends_with_its_sign_in_on_every_instance(member, instances, listen):
+    listener = listen(member.at(instances[1]))
+    assert member.post("/api/auth/logout").status_code == 204
+    listener.next("session.ended")
+    wait_until(lambda: closed(listener), "the end of the socket", seconds=5)
+
+
+def test_an_account_that_is_made_inactive_hears_nothing_more(admin, member, instances, listen):
+    listener = listen(member.at(instances[1]))
+    user = admin.get(f"/api/users/{member.user_id}").json()
+    admin.patch(f"/api/users/{member.user_id}", json={"version": user["version"], "active": False})
+    wait_until(lambda: closed(listener), "the end of the socket", seconds=5)
+
+
+def test_a_socket_comes_back_with_what_its_user_may_do_now(admin, member, instances, listen):
+    there = member.at(instances[1])
+    listener, witness = listen(there), listen(admin)
+    user = admin.get(f"/api/users/{member.user_id}").json()
+    admin.patch(f"/api/users/{member.user_id}", json={"version": user["version"], "roles": []})
+    wait_until(lambda: closed(listener), "the end of the socket", seconds=5)
+    again = listen(there)
+    admin.create_task("secret")
+    witness.next("task.created")
+    assert not [event for event, *_ in again.heard.queue if event.startswith("task.")]
+
+
+def test_changed_roles_count_at_once_on_every_instance(admin, member, instances):
+    """Twenty times, while the other instance asks for the sign-in all the time."""
+    there = member.at(instances[1])
+    user = admin.get(f"/api/users/{member.user_id}").json()
+    for number in range(20):
+        roles = [] if number % 2 == 0 else ["member"]
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            asking = [pool.submit(there.get, "/api/me") for _ in range(8)]
+            body = {"version": user["version"] + number, "roles": roles}
+            answer = pool.submit(admin.patch, f"/api/users/{member.user_id}", json=body).result()
+            assert answer.status_code == 200, answer.text
+            assert [asked.result().status_code for asked in asking] == [200] * 8
+        assert bool(there.get("/api/me").json()["permissions"]) is bool(roles)

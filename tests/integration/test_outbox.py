@@ -19,8 +19,8 @@ def left(sql):
     def leave(subject: str, age: str = "0 s", **payload: object) -> None:
         messages = json.dumps([["list:tasks", "task.updated", payload]])
         sql(
-            "INSERT INTO outbox (subject, topics, messages, created_at)"
-            f" VALUES ('{subject}', '{{tasks}}', '{messages}', now() - interval '{age}')"
+            "INSERT INTO outbox (subject, drops, messages, created_at)"
+            f" VALUES ('{subject}', '{{cache:tasks}}', '{messages}', now() - interval '{age}')"
         )
 
     return leave

@@ -85,6 +85,7 @@ function connect() {
     if (!socket.active) refused(socket);
   });
   socket.on("session.ended", signedOut);
+  socket.on("missed", () => changed(...RECORDS, "all"));
   // A deploy: the page goes on working with the old scripts, so when to load it again is the user's to say.
   socket.on("release.new", ({ release }) => {
     if (release !== document.body.dataset.release) newVersion();

@@ -25,8 +25,6 @@ class Caching(Protocol):
 
     def get(self, topic: str, key: str, make: Callable[[], bytes]) -> bytes: ...
 
-    def invalidate(self, topic: str) -> None: ...
-
 
 class Uncached:
     """A cache that keeps nothing."""
@@ -35,46 +33,40 @@ class Uncached:
         """What ``make`` gives."""
         return make()
 
-    def invalidate(self, topic: str) -> None:
-        """Nothing is kept, so nothing has to go."""
-
 
 class Cache:
     """The cache of one process; without Redis it always misses."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, release: str) -> None:
         self._store = store
+        # Two releases that serve side by side may make the same list in two ways.
+        self._release = release
         self._look_up = store.client.register_script(_LOOK_UP)
-        # Invalidations that Redis did not hear, told again before anything is read from it.
+        # What Redis could not be told to forget: nothing of it is read there until it was told.
         self._untold: set[str] = set()
 
     def get(self, topic: str, key: str, make: Callable[[], bytes]) -> bytes:
         """The bytes cached for ``key`` of a topic, or those that ``make`` gives, kept for five minutes."""
+        if topic in self._untold:
+            return make()
+        own = f"{self._release}:{key}"
         try:
-            self._tell_untold()
             version, found = self._store.use(
-                lambda client: self._look_up(keys=[f"cache:{topic}"], args=[key], client=client)
+                lambda client: self._look_up(keys=[f"cache:{topic}"], args=[own], client=client)
             )
         except StoreUnavailable:
             return make()
         if found is not None:
             return bytes(found)
         value = make()
-        name = f"cache:{topic}:{version.decode()}:{key}"
+        name = f"cache:{topic}:{version.decode()}:{own}"
         # The answer is right without being cached, and the store has logged that Redis is away.
         with suppress(StoreUnavailable):
             self._store.use(lambda client: client.set(name, value, ex=LIFE))
         return value
 
     def invalidate(self, topic: str) -> None:
-        """Let nobody find anything that was cached of the topic so far; call it after the commit."""
+        """Let nobody find anything that was cached of the topic so far; raises StoreUnavailable."""
         self._untold.add(topic)
-        # Without Redis it stays in _untold; nobody else can read Redis either while it is away.
-        with suppress(StoreUnavailable):
-            self._tell_untold()
-
-    def _tell_untold(self) -> None:
-        while self._untold:
-            topic = next(iter(self._untold))
-            self._store.use(lambda client, topic=topic: client.incr(f"cache:{topic}"))  # type: ignore[misc]
-            self._untold.discard(topic)
+        self._store.use(lambda client: client.incr(f"cache:{topic}"))
+        self._untold.discard(topic)

@@ -18,20 +18,25 @@ ANSWER = "answer"
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 LOCK_NOT_AVAILABLE = "55P03"
 
-_LINES = """
-    INSERT INTO outbox (subject, topics, messages)
-    SELECT subject, topics, messages
-      FROM ROWS FROM (jsonb_to_recordset(CAST(:lines AS jsonb)) AS (subject text, topics text[], messages jsonb))
+_TELL = """
+    INSERT INTO outbox (subject, drops, messages)
+    SELECT subject, drops, messages
+      FROM ROWS FROM (jsonb_to_recordset(CAST(:lines AS jsonb)) AS (subject text, drops text[], messages jsonb))
            WITH ORDINALITY
      ORDER BY ordinality
+    RETURNING id
 """
-_TELL = text(_LINES)
-_KEEP_AND_TELL = text(f"""
-    WITH told AS ({_LINES})
+_KEEP = """
     INSERT INTO request_key (id, body_digest, status, content_type, headers, answer, expires_at)
     VALUES (:id, :body_digest, :status, :content_type, CAST(:headers AS jsonb), :answer, now() + :life)
     ON CONFLICT (id) DO NOTHING
-""")  # noqa: S608  put together from constants of this file
+    RETURNING id
+"""
+_TOLD = text(f"WITH told AS ({_TELL}) SELECT ARRAY(SELECT id FROM told) AS told, true AS kept")  # noqa: S608
+_KEPT_AND_TOLD = text(
+    f"WITH told AS ({_TELL}), kept AS ({_KEEP})"  # noqa: S608
+    " SELECT ARRAY(SELECT id FROM told) AS told, EXISTS (SELECT FROM kept) AS kept"
+)
 
 
 class Repeated(Exception):
@@ -54,17 +59,16 @@ def write(session: Session) -> Pending:
     """
     pending: Pending = session.info.pop(LINES, None) or Pending()
     answer: dict[str, Any] | None = session.info.pop(ANSWER, None)
-    lines = {"lines": orjson.dumps(pending.lines).decode()}
-    if answer is None:
-        if pending.lines:
-            session.connection().execute(_TELL, lines)
+    if answer is None and not pending.lines:
         return pending
+    values = {"lines": orjson.dumps(pending.lines).decode(), **(answer or {})}
     try:
-        kept = session.connection().execute(_KEEP_AND_TELL, answer | lines).rowcount
+        row = session.connection().execute(_TOLD if answer is None else _KEPT_AND_TOLD, values).one()
     except DBAPIError as error:
-        if getattr(error.orig, "pgcode", None) == LOCK_NOT_AVAILABLE:
+        if answer is not None and getattr(error.orig, "pgcode", None) == LOCK_NOT_AVAILABLE:
             raise StillAtWork from error
         raise
-    if kept == 0:
+    if not row.kept:
         raise Repeated
+    pending.ids = list(row.told)
     return pending

@@ -60,8 +60,8 @@ class Stamped:
 def _wait(connection: Any, timeout: float | None = None) -> None:
     """Let other greenlets run while psycopg2 waits for its socket.
 
-    Any way out other than completion, a timeout or a killed greenlet, leaves the protocol in mid-sentence, so the
-    connection is closed and never goes back to the pool in that state.
+    Any way out other than completion, a timeout or a killed greenlet, leaves the protocol in mid-sentence. psycopg2
+    then closes the connection itself. To close it here as well would wait for ever: psycopg2 holds its lock meanwhile.
     """
     bound = ANSWER_TIMEOUT if connection.status != psycopg2.extensions.STATUS_SETUP else CONNECT_TIMEOUT
     try:
@@ -75,14 +75,8 @@ def _wait(connection: Any, timeout: float | None = None) -> None:
                 wait_write(connection.fileno(), timeout=bound)
             else:
                 raise psycopg2.OperationalError(f"unexpected state {state} of a database connection")
-    except psycopg2.Error:
-        raise
     except TimeoutError as error:
-        connection.close()
         raise psycopg2.OperationalError(f"the database did not answer for {bound:.0f} s") from error
-    except BaseException:
-        connection.close()
-        raise
 
 
 class Database:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+import gevent
 import orjson
 from flask import Blueprint, Flask, Response, current_app, g, make_response, render_template, request
 from pydantic import BaseModel
@@ -257,9 +258,9 @@ def _run_once(context: Context, work: Callable[[Session], Response], key: idempo
     response = idempotency.once(key, lambda: context.write(keyed), lambda: context.read(stored))
     if "Idempotency-Replayed" in response.headers:
         # Whoever did the work may have died before it told anybody.
-        context.services.teller.look()
+        context.services.teller.catch_up()
     if idempotency.is_time_to_sweep():
-        context.write(idempotency.sweep)
+        gevent.spawn(idempotency.sweep, context.services.database)
     return response
 
 

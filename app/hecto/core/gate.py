@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import orjson
@@ -24,14 +24,16 @@ WINDOW = 60
 # How long a sign-in may be remembered without looking it up again: the longest that a revocation can go unnoticed
 # if Redis was away at the very moment it should have been told.
 REMEMBER = 60
-# A revoked session stays marked for longer than any reader that saw it valid could take to remember it.
+# A revoked session stays marked for longer than any reader that saw it valid could take to remember it; a changed one
+# is looked up anew for as long as a reader may hold what it read before the change.
 TOMBSTONE = 2 * REMEMBER
+CHANGED = 10
 ACTIVE_USERS = "active-users"
 ACTIVE_SECONDS = 300
 
 _ADMIT = """
 local found = redis.call('HMGET', KEYS[1], 'user', 'record')
-if not found[1] then return {} end
+if not found[1] or found[1] == '?' then return {} end
 if found[1] == '' then return {''} end
 local key = 'limit:' .. found[1]
 local count = redis.call('INCR', key)
@@ -41,7 +43,7 @@ redis.call('ZADD', KEYS[2], ARGV[2], found[1])
 return {found[2], count, left}
 """
 
-# Only where nothing stands: neither a newer copy nor the tombstone of a revoked session is ever overwritten.
+# Only where nothing stands: neither a newer copy nor the mark of a changed or revoked session is ever overwritten.
 _REMEMBER = """
 if redis.call('EXISTS', KEYS[1]) == 0 then
     redis.call('HSET', KEYS[1], 'user', ARGV[1], 'record', ARGV[2])
@@ -155,16 +157,17 @@ class Gate:
             )
         return actor, allowance
 
-    def forget(self, session_ids: list[str], *, revoked: bool) -> None:
-        """Make every instance look these sessions up again, or refuse them at once when they were revoked."""
+    def forget(self, session_id: str, *, revoked: bool) -> None:
+        """Make every instance look this session up again, or refuse it at once when it was revoked.
+
+        Raises StoreUnavailable.
+        """
 
         def mark(client: redis.Redis) -> None:
-            pipeline = client.pipeline(transaction=False)
-            for session_id in session_ids:
-                pipeline.delete(_key(session_id))
-                if revoked:
-                    pipeline.hset(_key(session_id), "user", "")
-                    pipeline.expire(_key(session_id), TOMBSTONE)
+            pipeline = client.pipeline(transaction=True)
+            pipeline.delete(_key(session_id))
+            pipeline.hset(_key(session_id), "user", "" if revoked else "?")
+            pipeline.expire(_key(session_id), TOMBSTONE if revoked else CHANGED)
             pipeline.execute()
 
         self._store.use(mark)
@@ -180,14 +183,17 @@ class Gate:
     def _from_store(self, session_id: str) -> tuple[SessionRecord | None, int, int]:
         found = self._store.use(lambda client: self._ask(session_id, client))
         if not found:
-            record = self._load(session_id)
-            if record is None:
+            loaded = self._load(session_id)
+            if loaded is None:
                 return None, 0, 0
-            self._store.use(lambda client: self._keep(record, client))
+            self._store.use(lambda client: self._keep(loaded, client))
             found = self._store.use(lambda client: self._ask(session_id, client))
-        if not found or not found[0]:
+            if not found:
+                # It changed a moment ago and is not to be remembered yet.
+                return loaded, *self._local.count(f"user:{loaded.user_id}")
+        if not found[0]:
             return None, 0, 0
-        return SessionRecord(**orjson.loads(found[0])), int(found[1]), max(1, int(found[2]))
+        return _record(found[0]), int(found[1]), max(1, int(found[2]))
 
     def _ask(self, session_id: str, client: redis.Redis) -> list[Any]:
         keys = [_key(session_id), ACTIVE_USERS]
@@ -211,3 +217,12 @@ class Gate:
 
 def _key(session_id: str) -> str:
     return f"session:{session_id}"
+
+
+def _record(content: bytes) -> SessionRecord:
+    """The record that some release wrote; what only a newer one knows is left out."""
+    values = orjson.loads(content)
+    return SessionRecord(**{name: values[name] for name in _RECORD_FIELDS if name in values})
+
+
+_RECORD_FIELDS = tuple(field.name for field in fields(SessionRecord))

@@ -14,6 +14,7 @@ a 409.
 from __future__ import annotations
 
 import hashlib
+import logging
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,14 +24,17 @@ import orjson
 from flask import Request, Response
 from sqlalchemy import LargeBinary, SmallInteger, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from hecto.core import closing
 from hecto.core.closing import Repeated, StillAtWork
-from hecto.core.db import Base
+from hecto.core.db import Base, Database
 from hecto.core.errors import BadRequest, DomainError, NotFound, Unavailable
 from hecto.core.permissions import Actor
 from hecto.core.unit_of_work import OutcomeUnknown, took_too_long
+
+log = logging.getLogger(__name__)
 
 # nginx repeats within seconds; a client may come back after a night.
 HOP_LIFE = timedelta(minutes=15)
@@ -159,9 +163,14 @@ def _anew(headers: dict[str, str], represent: Callable[[str], bytes]) -> bytes:
         return b""
 
 
-def sweep(session: Session) -> None:
-    """Remove a batch of keys whose time is over."""
-    session.execute(_SWEEP, {"batch": SWEEP_BATCH})
+def sweep(database: Database) -> None:
+    """Remove a batch of keys whose time is over; beside the request that happened to be the one in a hundred."""
+    try:
+        with database.write_session() as session:
+            session.execute(_SWEEP, {"batch": SWEEP_BATCH})
+            session.commit()
+    except SQLAlchemyError as error:
+        log.warning("expired keys are removed at another time: %s", error)
 
 
 def is_time_to_sweep() -> bool:
@@ -172,20 +181,33 @@ def is_time_to_sweep() -> bool:
 def once(key: Key, attempt: Callable[[], Response], stored: Callable[[], Response | None]) -> Response:
     """Make a keyed attempt; where it fails, give the answer that stands under its key, if one does.
 
-    A commit whose outcome is unknown is attempted again: if it did stand, the key is taken and the answer found.
+    A commit whose outcome is unknown is attempted again: if it did stand, the key is taken and the answer found. If
+    that cannot be found out, the outcome stays unknown, and nobody is told that nothing was changed.
     """
+    unknown: OutcomeUnknown | None = None
     for last in (False, True):
         try:
             return attempt()
-        except StillAtWork as error:
-            detail = "It was waited for in vain. Send the same request again in a few seconds to get its answer."
-            raise (InUse(detail) if key.life == CLIENT_LIFE else took_too_long()) from error
         except Exception as error:
-            if isinstance(error, Unavailable) and not isinstance(error, OutcomeUnknown):
-                raise
+            failure = _for_the_client(error, key)
+        if isinstance(failure, OutcomeUnknown):
+            unknown = failure
+        elif isinstance(failure, Unavailable | InUse):
+            raise unknown or failure
+        try:
             found = stored()
-            if found is not None:
-                return found
-            if not isinstance(error, OutcomeUnknown | Repeated) or last:
-                raise
+        except Unavailable as error:
+            raise unknown or error from error
+        if found is not None:
+            return found
+        if last or not isinstance(failure, OutcomeUnknown | Repeated):
+            raise failure
     raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _for_the_client(error: Exception, key: Key) -> Exception:
+    if not isinstance(error, StillAtWork):
+        return error
+    if key.life == CLIENT_LIFE:
+        return InUse("It was waited for in vain. Send the same request again in a few seconds to get its answer.")
+    return took_too_long()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+# Sent to a sign-in's room; each instance then closes its sockets: for good, or to come back with what it may do now.
+SESSION_ENDED, SESSION_CHANGED = "session.ended", "session.changed"
+
 
 def user_room(user_id: int) -> str:
     """The room of everything that one user has open."""

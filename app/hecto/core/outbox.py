@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import gevent
 from gevent.event import Event
+from gevent.lock import BoundedSemaphore
 from sqlalchemy import Index, Text, func, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.exc import SQLAlchemyError
@@ -35,7 +36,7 @@ GRACE_SECONDS = 2
 # its heir look at once; this is for a host that never came back. A hundred instances then ask four times a second.
 LOOK_SECONDS = 25.0
 # After a failure; doubled up to the longest.
-FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 1.0
 # How long an instance that leaves may take to tell what it still has; another one tells the rest.
 LEAVE_SECONDS = 1.0
 
@@ -45,7 +46,7 @@ _TAKE = text("""
     SET LOCAL synchronous_commit = off;
     DELETE FROM outbox WHERE id IN (
         SELECT id FROM outbox WHERE subject = ANY(:subjects) ORDER BY id FOR UPDATE)
-    RETURNING id, topics, messages
+    RETURNING id, drops, messages
 """)
 _LEFT = text("""
     SELECT DISTINCT subject FROM outbox
@@ -59,7 +60,8 @@ class OutboxLine(Identified, Base):
     __tablename__ = "outbox"
 
     subject: Mapped[str] = mapped_column(Text)
-    topics: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    # What Redis must forget: "cache:tasks", "session:ID", "revoked:ID".
+    drops: Mapped[list[str]] = mapped_column(ARRAY(Text))
     messages: Mapped[list[Any]] = mapped_column(JSONB)
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
@@ -80,39 +82,43 @@ class Message:
 
 @dataclass(slots=True)
 class Pending:
-    """The lines of one unit of work, before they are written."""
+    """The lines of one unit of work, and their numbers once they are written."""
 
     lines: list[dict[str, Any]] = field(default_factory=list)
+    ids: list[int] = field(default_factory=list)
 
     @property
     def subjects(self) -> list[str]:
         return [line["subject"] for line in self.lines]
 
     @property
-    def topics(self) -> set[str]:
-        return {topic for line in self.lines for topic in line["topics"]}
+    def drops(self) -> set[str]:
+        return {drop for line in self.lines for drop in line["drops"]}
 
 
-def tell(session: Session, subject: str, messages: Sequence[Message], topics: Sequence[str] = ()) -> None:
-    """Have messages sent, and cached lists of these topics dropped, once the unit of work stands.
+def tell(session: Session, subject: str, messages: Sequence[Message], drops: Sequence[str] = ()) -> None:
+    """Have Redis forget what ``drops`` names, and messages sent, once the unit of work stands.
 
     ``subject`` is the document, such as ``task:17``; this unit must hold its row, or have just made it.
     """
     pending = session.info.setdefault(LINES, Pending())
     told = [[message.room, message.event, message.payload] for message in messages]
-    pending.lines.append({"subject": subject, "topics": list(topics), "messages": told})
+    pending.lines.append({"subject": subject, "drops": list(drops), "messages": told})
 
 
 class Teller:
     """Tells what the units of work of this process have left in the outbox, in a greenlet of its own."""
 
-    def __init__(self, database: Database, invalidate: Callable[[str], None]) -> None:
-        """``invalidate`` drops a cached topic, ``send`` publishes messages or raises StoreUnavailable."""
+    def __init__(self, database: Database, drop: Callable[[str], None]) -> None:
+        """``drop`` makes Redis forget something, ``send`` publishes messages; both raise StoreUnavailable."""
         self.told = 0
         self.send: Callable[[list[Message]], None] = lambda messages: None
         self._database = database
-        self._invalidate = invalidate
+        self._drop = drop
         self._subjects: set[str] = set()
+        # Lines whose drops were made before the answer went out; a second time would only cost everybody a miss.
+        self._dropped: set[int] = set()
+        self._guard = BoundedSemaphore()
         self._look = 0.0
         self._looking = True
         self._wake = Event()
@@ -133,10 +139,25 @@ class Teller:
         except (SQLAlchemyError, StoreUnavailable) as error:
             log.warning("%d documents are left to others to be told of: %s", len(self._subjects), error)
 
-    def wake(self, subjects: Iterable[str]) -> None:
-        """Tell these lines; their transaction has been committed."""
-        self._subjects.update(subjects)
+    def committed(self, pending: Pending) -> None:
+        """Make what was committed known: Redis forgets at once, so that the next answer is right, the rest follows."""
+        try:
+            for drop in pending.drops:
+                self._drop(drop)
+            self._dropped.update(pending.ids)
+        except StoreUnavailable:
+            log.warning("Redis is away: what was changed is dropped there when it is back")
+        self._subjects.update(pending.subjects)
         self._wake.set()
+
+    def catch_up(self) -> None:
+        """Tell now what a dead instance may have left: the caller is about to answer in its place."""
+        self._looking, self._look = True, 0.0
+        try:
+            self._tell_all()
+        except (SQLAlchemyError, StoreUnavailable) as error:
+            log.warning("what another instance left is told later: %s", error)
+            self._wake.set()
 
     def look(self, grace: float = 0.0) -> None:
         """Look for lines that nobody tells, of every age by default."""
@@ -159,6 +180,10 @@ class Teller:
                 self._wake.set()
 
     def _tell_all(self) -> None:
+        with self._guard:
+            self._tell_in_batches()
+
+    def _tell_in_batches(self) -> None:
         if self._looking:
             values = {"seconds": self._look, "batch": BATCH}
             with self._database.read_session() as session:
@@ -177,9 +202,9 @@ class Teller:
     def _tell(self, subjects: list[str]) -> None:
         with self._database.write_session() as session:
             rows = sorted(session.execute(_TAKE, {"subjects": subjects}).all())
-            # First the cache: whoever hears of a change and asks must not get what was cached before it.
-            for topic in {topic for row in rows for topic in row.topics}:
-                self._invalidate(topic)
+            # Before the messages: whoever hears of a change and asks must not get what was cached before it.
+            for drop in {drop for row in rows if row.id not in self._dropped for drop in row.drops}:
+                self._drop(drop)
             # Before the commit, while nobody else can tell a later line of these documents.
             self.send(
                 [
@@ -189,4 +214,5 @@ class Teller:
                 ]
             )
             session.commit()
+        self._dropped -= {row.id for row in rows}
         self.told += len(rows)

@@ -16,11 +16,14 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from socketio.pubsub_manager import PubSubManager
 
+from hecto.core.live import SESSION_CHANGED, SESSION_ENDED
 from hecto.core.outbox import Message
 from hecto.core.store import Store, StoreUnavailable, connection_options
 from hecto.settings import Settings
 
 CHANNEL = "hecto:events"
+# Tells the sockets of this instance that something may have passed it by.
+MISSED = "missed"
 # Between attempts to hear Redis again: short enough that a restart of Redis costs a browser no more than this.
 PAUSE = 0.5
 
@@ -33,6 +36,7 @@ class Bus(PubSubManager):  # type: ignore[misc]
     def __init__(self, settings: Settings, store: Store) -> None:
         super().__init__(channel=CHANNEL)
         self.listening = False
+        self._was_deaf = False
         self._store = store
         # No timeout for reads: silence is normal here.
         options = {**connection_options(settings), "socket_timeout": None, "socket_keepalive": True}
@@ -55,6 +59,13 @@ class Bus(PubSubManager):  # type: ignore[misc]
             self._store.use(publish)
         for emit in emits:
             self._handle_emit(emit)
+
+    def _handle_emit(self, message: dict[str, Any]) -> None:
+        super()._handle_emit(message)
+        if message["event"] in (SESSION_ENDED, SESSION_CHANGED):
+            # Not left to the client: whoever may not see something any more must not go on hearing of it.
+            for sid, _ in list(self.get_participants("/", message["room"])):
+                self.server.disconnect(sid, ignore_queue=True)
 
     def _emit_of(self, message: Message) -> dict[str, Any]:
         """The message as python-socketio's other servers read it."""
@@ -83,6 +94,9 @@ class Bus(PubSubManager):  # type: ignore[misc]
             try:
                 with self._listener.pubsub() as subscription:  # type: ignore[no-untyped-call]
                     subscription.subscribe(CHANNEL)
+                    if self._was_deaf:
+                        self._handle_emit(self._emit_of(Message("", MISSED, {})) | {"room": None})
+                    self._was_deaf = True
                     for message in subscription.listen():
                         self.listening = True
                         if message["type"] == "message":

@@ -15,7 +15,7 @@ def upgrade() -> None:
         CREATE TABLE outbox (
             id bigint GENERATED ALWAYS AS IDENTITY CONSTRAINT pk_outbox PRIMARY KEY,
             subject text NOT NULL,
-            topics text[] NOT NULL,
+            drops text[] NOT NULL,
             messages jsonb NOT NULL,
             created_at timestamptz NOT NULL DEFAULT now()
         )

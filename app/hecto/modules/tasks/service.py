@@ -144,4 +144,4 @@ def _tell(session: Session, actor: Actor, task: Task, event: str, *users: int | 
     concerned = sorted({user for user in users if user is not None})
     messages = [Message(ROOM, event, payload)]
     messages += [Message(user_room(user), event, {**payload, "concerns_you": True}) for user in concerned]
-    outbox.tell(session, f"{SUBJECT}:{task.id}", messages, topics=[CACHE])
+    outbox.tell(session, f"{SUBJECT}:{task.id}", messages, drops=[f"cache:{CACHE}"])

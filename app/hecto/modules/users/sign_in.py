@@ -11,11 +11,10 @@ from sqlalchemy.orm import Session
 
 from hecto.core import clock, outbox, unit_of_work
 from hecto.core.errors import Unauthenticated
-from hecto.core.live import session_room
+from hecto.core.live import SESSION_CHANGED, SESSION_ENDED, session_room
 from hecto.core.outbox import Message
 from hecto.core.security import ACCESS_TOKEN_LIFE, digest, random_secret, same, verify_password
 from hecto.core.services import Services
-from hecto.core.store import StoreUnavailable
 from hecto.modules.users import service
 from hecto.modules.users.models import User, UserSession
 
@@ -135,9 +134,9 @@ def sign_out(shared: Services, session: Session, session_ids: list[str]) -> None
         .where(UserSession.id.in_(session_ids), UserSession.revoked_at.is_(None))
         .values(revoked_at=clock.now())
     )
-    unit_of_work.after_commit(session, lambda: _forget(shared, session_ids, revoked=True))
     for session_id in session_ids:
-        outbox.tell(session, f"session:{session_id}", [Message(session_room(session_id), "session.ended", {})])
+        ended = Message(session_room(session_id), SESSION_ENDED, {})
+        outbox.tell(session, f"session:{session_id}", [ended], drops=[f"revoked:{session_id}"])
 
 
 def sign_out_everywhere(shared: Services, session: Session, user_id: int) -> None:
@@ -147,8 +146,9 @@ def sign_out_everywhere(shared: Services, session: Session, user_id: int) -> Non
 
 def look_up_again(shared: Services, session: Session, user_id: int) -> None:
     """Have changed roles or names of a user take effect in the sign-ins that are open."""
-    session_ids = open_sessions(session, user_id)
-    unit_of_work.after_commit(session, lambda: _forget(shared, session_ids, revoked=False))
+    for session_id in open_sessions(session, user_id):
+        changed = Message(session_room(session_id), SESSION_CHANGED, {})
+        outbox.tell(session, f"session:{session_id}", [changed], drops=[f"session:{session_id}"])
 
 
 def open_sessions(session: Session, user_id: int) -> list[str]:
@@ -171,12 +171,3 @@ def api_answer(shared: Services, found: SignIn, access_token: str | None = None)
         "expires_in": int(ACCESS_TOKEN_LIFE.total_seconds()),
         "user": {"id": found.user.id, "name": found.user.name, "email": found.user.email},
     }
-
-
-def _forget(shared: Services, session_ids: list[str], *, revoked: bool) -> None:
-    if not session_ids:
-        return
-    try:
-        shared.gate.forget(session_ids, revoked=revoked)
-    except StoreUnavailable:
-        log.warning("Redis is away: %d sign-ins are looked up again within a minute", len(session_ids))
