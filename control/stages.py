@@ -15,7 +15,7 @@ from control.site import ROOT
 from control.tools import environment, tool
 
 TEST_SITE = "test"
-SCENARIOS = {"default": "trixie", "bookworm": "bookworm"}
+SCENARIOS = {"default": "trixie", "bookworm": "bookworm", "deploy": "trixie"}
 # Hosts that tests boot get ports that are free at that moment, so nothing of the machine's owner is in the way.
 ANY_PORT = {"HECTO_HTTPS_PORT": "0", "HECTO_HTTP_PORT": "0", "HECTO_SSH_PORT": "0"}
 
@@ -83,7 +83,7 @@ def browser() -> list[Command]:
 
 
 def molecule(scenario: str) -> Callable[[], list[Command]]:
-    """The playbook on an untouched host, twice, and then what the host answers."""
+    """A scenario of molecule/ on an untouched host, and then what the host answers."""
 
     def commands() -> list[Command]:
         env = {
@@ -106,6 +106,13 @@ STAGES = (
     Stage("molecule", "the playbook on an untouched Debian 13", molecule("default"), needs_host=True, minutes=20),
     Stage(
         "molecule-bookworm", "the playbook on an untouched Debian 12", molecule("bookworm"), needs_host=True, minutes=20
+    ),
+    Stage(
+        "deploy",
+        "releases deployed, refused and rolled back under load",
+        molecule("deploy"),
+        needs_host=True,
+        minutes=25,
     ),
 )
 # What may be left when a run is interrupted.
