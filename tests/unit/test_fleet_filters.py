@@ -59,7 +59,8 @@ def test_an_outcome_says_whether_a_person_is_needed() -> None:
 
 def test_the_release_before_is_the_last_good_one_that_is_another() -> None:
     entries = [("finish", "a"), ("roll", "x"), ("finish", "b"), ("roll", "c"), ("finish", "b")]
-    history = "\n".join(json.dumps({"command": command, "release": release}) for command, release in entries)
+    lines = [{"command": command, "release": release, "result": "done"} for command, release in entries]
+    history = "\n".join(json.dumps(line) for line in [*lines, {**lines[0], "release": "d", "result": "not ready"}])
     assert filters.previous(history, "b") == "a"
     assert filters.previous(history, "c") == "b"
     assert filters.previous("", "b") == ""
@@ -72,6 +73,25 @@ def test_what_cannot_be_gone_back_to_is_said() -> None:
     assert "schema is ahead" in filters.refusal("c" * 12, [*RELEASES, OLD], {"floor": "0001"})
     assert "not here any more" in filters.refusal("d" * 12, RELEASES, {})
     assert "none to go back to" in filters.refusal("", RELEASES, {})
+
+
+def test_a_claim_of_a_run_that_is_dead_is_nobody_s() -> None:
+    mine = {"who": "me@here", "run": filters.this_run("")}
+    assert filters.this_run("") == mine["run"]
+    assert not filters.is_dead(mine, "me@here")
+    machine, number, _ = mine["run"].split("/")
+    assert filters.is_dead({**mine, "run": f"{machine}/{number}/1"}, "me@here")
+    assert filters.is_dead({**mine, "run": f"{machine}/4194999/1"}, "me@here")
+    for other in ({**mine, "run": "elsewhere/4194999/1"}, {**mine, "run": ""}, None):
+        assert not filters.is_dead(other, "me@here")
+    assert not filters.is_dead({**mine, "run": f"{machine}/4194999/1"}, "you@here")
+
+
+def test_a_roll_for_connections_moves_nothing_else() -> None:
+    due = [{"instance": 1, "reasons": ["environment HECTO_DATABASE_POOL"]}]
+    assert filters.pool_is_due(due)
+    assert not filters.pool_is_due([*due, {"instance": 2, "reasons": ["release 0123456789ab"]}])
+    assert not filters.pool_is_due([])
 
 
 def test_numbers_are_spelled_for_a_person() -> None:

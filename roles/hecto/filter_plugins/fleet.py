@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 NOBODY = "none"
@@ -67,7 +70,7 @@ def previous(history: str, current: str) -> str:
     for line in reversed(history.splitlines()):
         entry = json.loads(line)
         release = entry.get("release")
-        if entry.get("command") == "finish" and release and release != current:
+        if (entry.get("command"), entry.get("result")) == ("finish", "done") and release not in (None, current):
             return str(release)
     return ""
 
@@ -87,6 +90,47 @@ def refusal(goal: str, releases: Iterable[str], schema: Mapping[str, Any]) -> st
             f"before {floor} use has been taken away, and they would fail. Choose a later one, or deploy a mended one."
         )
     return ""
+
+
+def this_run(_: str) -> str:
+    """A name for this run of ansible-playbook: it tells whether the process still is at work on this machine."""
+    number = os.getpid()
+    # Ansible works in processes of its own, of which the first one counts.
+    while (parent := _stat(number)[0]) and "ansible" in _command(parent):
+        number = parent
+    return f"{socket.gethostname()}/{number}/{_stat(number)[1]}"
+
+
+def is_dead(claim: Mapping[str, Any] | None, who: str) -> bool:
+    """Whether a claim is of this person on this machine, and its run has ended without an end: one may go on."""
+    machine, _, process = str((claim or {}).get("run", "")).partition("/")
+    if not claim or claim.get("who") != who or machine != socket.gethostname():
+        return False
+    number, _, started = process.partition("/")
+    return _stat(int(number))[1] != started
+
+
+def pool_is_due(roll_due: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether instances have another number of connections than they should, and run the right release."""
+    reasons = " ".join(reason for one in roll_due for reason in one["reasons"])
+    return "HECTO_DATABASE_POOL" in reasons and "release " not in reasons
+
+
+def _stat(number: int) -> tuple[int, str]:
+    """The parent of a process and when it started; nothing when it is gone."""
+    try:
+        # The name in parentheses may contain anything.
+        fields = Path(f"/proc/{number}/stat").read_text().rpartition(") ")[2].split()
+    except OSError:
+        return 0, ""
+    return int(fields[1]), fields[19]
+
+
+def _command(number: int) -> str:
+    try:
+        return Path(f"/proc/{number}/cmdline").read_text()
+    except OSError:
+        return ""
 
 
 def spell(numbers: Iterable[int]) -> str:
@@ -113,5 +157,8 @@ class FilterModule:
             "hecto_outcome": outcome,
             "hecto_previous": previous,
             "hecto_refusal": refusal,
+            "hecto_this_run": this_run,
+            "hecto_is_dead": is_dead,
+            "hecto_pool_is_due": pool_is_due,
             "hecto_spell": spell,
         }
