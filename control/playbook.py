@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import textwrap
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +18,6 @@ _TASK = re.compile(r"^(?:TASK|RUNNING HANDLER) \[(?:(?P<role>[a-z_]+) : )?(?P<ta
 _ERROR_STARTS = ("fatal:", "[ERROR]", "ERROR!", "failed:")
 _PLAY = re.compile(r"^PLAY \[(?P<name>.*)\] \**$")
 _BATCH = "hecto : Batch | "
-_LAST_WORD = "| Say what happened"
 _RECAP = re.compile(r"^\S+\s+: ok=\d+\s+changed=(?P<changed>\d+)\s+unreachable=")
 
 
@@ -89,6 +87,7 @@ class Follower:
     def see(self, line: str) -> None:
         """Take note of one line of output."""
         if found := _PLAY.match(line):
+            self._finish_batch()
             if self._by_play and found["name"] != self._part:
                 self._finish(found["name"])
         elif found := _TASK.match(line):
@@ -125,11 +124,10 @@ class Follower:
 
 
 def _last_word(log: Path) -> str:
-    """What a playbook says by itself when it has failed and put things right; empty when it did not get that far."""
-    text = log.read_text(errors="replace")
-    _, found, rest = text.rpartition(f"{_LAST_WORD}] ")
-    message = re.search(r"^ *msg: \|-?\n((?: +.*\n|\n)+)", rest, re.MULTILINE) if found else None
-    return textwrap.dedent(message[1]).strip() if message else ""
+    """What a playbook says by itself, of wrong values or when it has put things right; empty when it failed otherwise."""
+    _, _, failure = log.read_text(errors="replace").rpartition("[ERROR]: Task failed: ")
+    words = failure.removeprefix("Action failed: ")
+    return re.split(r"\n(?:Origin:|fatal:)", words)[0].strip() if words != failure else ""
 
 
 def _error(log: Path) -> str:

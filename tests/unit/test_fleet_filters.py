@@ -52,11 +52,6 @@ def test_the_words_of_whoever_knows_best() -> None:
     assert filters.said({}) == "no reason was given"
 
 
-def test_an_outcome_says_whether_a_person_is_needed() -> None:
-    assert "back on the release" in filters.outcome({"rc": 5})
-    assert "look at it now" in filters.outcome({"rc": 4})
-
-
 def test_the_release_before_is_the_last_good_one_that_is_another() -> None:
     entries = [("finish", "a"), ("roll", "x"), ("finish", "b"), ("roll", "c"), ("finish", "b")]
     lines = [{"command": command, "release": release, "result": "done"} for command, release in entries]
@@ -95,5 +90,5 @@ def test_a_roll_for_connections_moves_nothing_else() -> None:
 
 
 def test_numbers_are_spelled_for_a_person() -> None:
-    assert filters.spell([4, 1, 2, 7, 3]) == "1-4 7"
-    assert filters.spell([5]) == "5"
+    assert filters.spell([4, 1, 2, 7, 3]) == "instances 1-4 7"
+    assert filters.spell([5]) == "instance 5"

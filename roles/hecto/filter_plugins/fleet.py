@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 NOBODY = "none"
-# Exit codes of hecto-fleet.
-BUSY, NEEDS_A_PERSON, RETURNED = 3, 4, 5
 
 
 def schemas(releases: Iterable[str]) -> dict[str, str]:
@@ -51,18 +49,6 @@ def said(result: Mapping[str, Any]) -> str:
         return str(error)
     printed = str(result.get("stderr") or result.get("stdout") or "").strip()
     return printed or str(result.get("msg", "no reason was given"))
-
-
-def outcome(result: Mapping[str, Any]) -> str:
-    """What a failed step of a roll means for the host on which it failed."""
-    code = result.get("rc")
-    if code == RETURNED:
-        return "Its instances are back on the release that they ran before and serve."
-    if code == NEEDS_A_PERSON:
-        return "Not all of its instances could be taken back: look at it now."
-    if code == BUSY:
-        return "Nothing was changed by this run."
-    return "Its other instances serve as before."
 
 
 def previous(history: str, current: str) -> str:
@@ -134,14 +120,15 @@ def _command(number: int) -> str:
 
 
 def spell(numbers: Iterable[int]) -> str:
-    """Numbers of instances for a person: 1-4 7."""
+    """Instances for a person: instance 5, instances 1-4 7."""
     runs: list[list[int]] = []
     for number in sorted(numbers):
         if runs and runs[-1][-1] == number - 1:
             runs[-1][1:] = [number]
         else:
             runs.append([number])
-    return " ".join("-".join(map(str, run)) for run in runs)
+    what = "instance" if len(runs) == len(runs[0]) == 1 else "instances"
+    return " ".join([what, *("-".join(map(str, run)) for run in runs)])
 
 
 class FilterModule:
@@ -154,7 +141,6 @@ class FilterModule:
             "hecto_oldest_schema": oldest_schema,
             "hecto_answer": answer,
             "hecto_said": said,
-            "hecto_outcome": outcome,
             "hecto_previous": previous,
             "hecto_refusal": refusal,
             "hecto_this_run": this_run,

@@ -38,22 +38,22 @@ PLAY [Roll, host by host] ******
 TASK [hecto : Roll | Plan the batches] ***
 ok: [hecto-local]
 
-TASK [hecto : Batch | 1 of 2, 1] ***
+TASK [hecto : Batch | 1 of 2, instance 1] ***
 changed: [hecto-local]
 
-TASK [hecto : Batch | 2 of 2, 2-3] ***
+TASK [hecto : Batch | 2 of 2, instances 2-3] ***
 [ERROR]: Task failed: Module failed: non-zero return code
 fatal: [hecto-local]: FAILED! =>
     stdout: '{"error": "short"}'
 
 TASK [hecto : Return | Say what happened] ***
-[ERROR]: Task failed: Action failed: hecto-local, at 'Batch
+[ERROR]: Task failed: Action failed: hecto-local, at 'Batch | 2 of 2, instances 2-3': instance-2 does not start.
+
+Its instances are back.
+Origin: /somewhere/roles/hecto/tasks/return.yml:36:3
+
 fatal: [hecto-local]: FAILED! =>
     changed: false
-    msg: |-
-        hecto-local, at 'Batch | 2 of 2, 2-3': instance-2 does not start.
-
-        Its instances are back.
 
 PLAY RECAP *********************
 hecto-local                : ok=65   changed=1    unreachable=0    failed=1    skipped=3    rescued=1    ignored=0
@@ -98,16 +98,16 @@ def test_a_roll_shows_its_batches(capsys: pytest.CaptureFixture[str]) -> None:
     follower = Follower(Step("Playbook"), by_play=True)
     for line in ROLL.splitlines():
         follower.see(line)
-    assert follower.failed == "hecto : Batch | 2 of 2, 2-3"
+    assert follower.failed == "hecto : Batch | 2 of 2, instances 2-3"
     lines = [" ".join(line.split()[:-2]) for line in capsys.readouterr().err.splitlines()]
-    assert lines == ["batch 1 of 2, 1", "FAIL batch 2 of 2, 2-3", "Roll, host by host"]
+    assert lines == ["batch 1 of 2, instance 1", "FAIL batch 2 of 2, instances 2-3", "Roll, host by host"]
 
 
 def test_a_playbook_s_own_words_count_most(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text(ROLL)
     assert _last_word(log).splitlines() == [
-        "hecto-local, at 'Batch | 2 of 2, 2-3': instance-2 does not start.",
+        "hecto-local, at 'Batch | 2 of 2, instances 2-3': instance-2 does not start.",
         "",
         "Its instances are back.",
     ]
