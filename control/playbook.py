@@ -124,7 +124,7 @@ class Follower:
 
 
 def _last_word(log: Path) -> str:
-    """What a playbook says by itself, of wrong values or when it has put things right; empty when it failed otherwise."""
+    """What a playbook says by itself, of wrong values or when it has put things right; empty otherwise."""
     _, _, failure = log.read_text(errors="replace").rpartition("[ERROR]: Task failed: ")
     words = failure.removeprefix("Action failed: ")
     return re.split(r"\n(?:Origin:|fatal:)", words)[0].strip() if words != failure else ""
