@@ -19,6 +19,7 @@ class Layout:
     credentials: Path = Path("/run/credentials")
     # Not inside `run`: that directory belongs to the instances' user, who could put a link in a lock's place.
     lock: Path = Path("/run/hecto-fleet.lock")
+    log: Path = Path("/var/log/hecto")
 
     @property
     def releases(self) -> Path:
@@ -44,6 +45,14 @@ class Layout:
     def secrets(self) -> Path:
         return self.config / "secrets"
 
+    @property
+    def fleet_state(self) -> Path:
+        return self.state / "fleet.json"
+
+    @property
+    def history(self) -> Path:
+        return self.log / "fleet.log"
+
     def release(self, release_id: str) -> Path:
         return self.releases / release_id
 
@@ -64,6 +73,22 @@ class Layout:
 
     def unpin(self, number: int) -> None:
         (self.pins / str(number)).unlink(missing_ok=True)
+
+    def hold(self, number: int) -> None:
+        """Have an instance take no traffic when it starts."""
+        self.unhold(number)
+        # The directory belongs to the instances' user, so a link there must not lead root elsewhere.
+        os.close(os.open(self._hold(number), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644))
+
+    def unhold(self, number: int) -> None:
+        """Have an instance take traffic as soon as it has started; one that is held already stays so."""
+        self._hold(number).unlink(missing_ok=True)
+
+    def is_on_hold(self, number: int) -> bool:
+        return self._hold(number).exists()
+
+    def _hold(self, number: int) -> Path:
+        return self.run / "control" / f"{number}.hold"
 
     def pinned(self) -> dict[int, str]:
         """Every pin on the host."""

@@ -1,6 +1,9 @@
 """The fleet for a person at a terminal."""
 
+from typing import Any
+
 from hecto.fleet.snapshot import Instance, Snapshot
+from hecto.fleet.words import duration
 
 _HEAD = ("instance", "state", "release", "uptime", "in flight", "websockets", "memory", "restarts")
 
@@ -48,12 +51,10 @@ def roll_due(due: dict[int, list[str]]) -> str:
     )
 
 
-def duration(seconds: float) -> str:
-    """The two largest parts of a duration: 3d 4h, 2h 5m, 7m 1s, 12s."""
-    rest = int(seconds)
-    parts: list[str] = []
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
-        amount, rest = divmod(rest, size)
-        if amount or (unit == "s" and not parts):
-            parts.append(f"{amount}{unit}")
-    return " ".join(parts[:2])
+def history_line(line: dict[str, Any]) -> str:
+    """One line of the history: when, who, what, for how long, and how it went."""
+    what = " ".join(str(part) for part in (line.get("command"), line.get("release")) if part)
+    return (
+        f"{line.get('time', '')}  {line.get('who', ''):<20}  {what:<24}  "
+        f"{line.get('seconds', 0):>6} s  {line.get('result', '')}"
+    )

@@ -11,11 +11,11 @@ from hecto.fleet import cli
 from hecto.fleet.layout import Layout, move_link
 from hecto.fleet.lock import exclusive
 from hecto.fleet.supervisor import parse_units, units_of
-from hecto.fleet.table import duration
+from hecto.fleet.words import duration
 from tests.unit.fleet.conftest import BROKEN, NEW, OLD
 from tests.unit.fleet.processes import Processes
 
-QUICKLY = ["--ready-timeout", "10", "--drain-timeout", "0.5"]
+QUICKLY = ["--ready-timeout", "10", "--drain-timeout", "0.5", "--canary-seconds", "0.3"]
 
 
 def fleet(layout: Layout, processes: Processes, *words: str) -> int:
@@ -49,10 +49,17 @@ def test_apply_roll_and_status_as_the_playbook_reads_them(
     assert answer["roll_due"] == [{"instance": n, "reasons": [f"release {OLD}"]} for n in (1, 2)]
     assert answer["message"].startswith("A roll is due: 2 instances run with something old (release aaaaaaaaaaaa).")
     assert fleet(layout, processes, "roll", "--json", *QUICKLY) == 0
-    assert result(capsys) == {"changed": True, "release": NEW, "moved": [1, 2]}
+    assert result(capsys) == {
+        "changed": True,
+        "release": NEW,
+        "batches": [[1], [2]],
+        "moved": [1, 2],
+        "resumed": False,
+    }
     assert fleet(layout, processes, "status", "--json") == 0
     answer = result(capsys)
     assert (answer["ready"], answer["release"], answer["roll_due"]) == (True, NEW, [])
+    assert (answer["last_good"], answer["roll"], answer["claim"], answer["busy"]) == (NEW, None, None, False)
     assert [row["state"] for row in answer["instances"]] == ["ready", "ready"]
 
 
