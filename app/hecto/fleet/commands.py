@@ -104,13 +104,12 @@ def finish(options: Options, layout: Layout, supervisor: Supervisor) -> int:
                 f"Not every instance runs {options.release}: {describe(late)}. It is not remembered as good, and the "
                 f"others serve. Run hecto-fleet roll --release {options.release}, then this again; or roll back."
             )
-        is_new = state.last_good != options.release or state.roll is not None
-        removed = releases.prune(layout, {options.release}, options.keep, check=options.check)
+        is_news = state.remember(options.release)
+        removed = releases.prune(layout, state.releases, options.keep, check=options.check)
         if not options.check:
-            state.last_good, state.roll = options.release, None
             state.claim = None if state.claim and claims.is_of(state.claim, who, options.run) else state.claim
             states.save(layout.fleet_state, state)
-        result = {"changed": is_new or bool(removed), "release": options.release, "removed": removed}
+        result = {"changed": is_news or bool(removed), "release": options.release, "removed": removed}
         done.update(result)
     _report(options, result, f"{options.release} is the last good release")
     return OK

@@ -75,6 +75,7 @@ class Roller:
         if check:
             return done
         self._introduce()
+        self._learn(wanted)
         self.state.roll = self.record
         if self.record.failed:
             self._go_back(self.record.failed, {})
@@ -90,6 +91,12 @@ class Roller:
             return
         began = f"the roll to {self.before.release} that {self.before.who} began at {clock(self.before.since)}"
         self.host.say(f"going on with {began}" if self.record is self.before else f"giving up {began}")
+
+    def _learn(self, wanted: Sequence[Instance]) -> None:
+        """A host that has never rolled: what all its instances serve with is good."""
+        found = {instance.release if instance.state == "ready" else None for instance in wanted}
+        if self.state.last_good is None and len(found) == 1:
+            self.state.last_good = found.pop()
 
     def _move(self, batch: Sequence[int]) -> None:
         is_canary = not self.record.done
@@ -128,8 +135,9 @@ class Roller:
                 f"Every instance is moved, but {describe(late)}. The others serve. "
                 f"Read journalctl -t hecto-{min(late)}; when all are ready, run this again: it remembers the release."
             )
-        if self.state.last_good != self.order.release or self.before or self.record.origin:
-            self.state.last_good, self.state.roll = self.order.release, None
+        # Nothing was moved and no roll had begun: there is none to end.
+        self.state.roll = self.before or (self.record if self.record.origin else None)
+        if self.state.remember(self.order.release):
             states.save(self.host.layout.fleet_state, self.state)
 
     def _go_back(self, why: str, failed: Mapping[int, str]) -> None:

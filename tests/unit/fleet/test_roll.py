@@ -33,7 +33,7 @@ def test_one_after_another_each_stopped_before_its_pin_moves(
     assert (done.batches, done.moved, done.resumed) == ([[n] for n in numbers], numbers, False)
     assert processes.calls == [(verb, [n]) for n in numbers for verb in ("stop", "start")]
     assert_all_on(layout, processes, NEW, instances)
-    assert states.load(layout.fleet_state) == states.State(last_good=NEW)
+    assert states.load(layout.fleet_state) == states.State(last_good=NEW, good_before=OLD)
 
 
 def test_later_batches_move_together(host: Host, layout: Layout, processes: Processes) -> None:
@@ -205,7 +205,7 @@ def test_what_dies_in_mid_roll_comes_back_on_its_own_release(host: Host, layout:
         before = ask(layout.control(number)).pid
         processes.kill(number, signal.SIGKILL)
         deadline = time.monotonic() + 5
-        while time.monotonic() < deadline and states_of(layout, processes)[number] != ("ready", release):
+        while time.monotonic() < deadline and states_of(layout, processes).get(number) != ("ready", release):
             time.sleep(0.05)
         reply = ask(layout.control(number))
         assert (reply.state, reply.release, reply.pid != before) == ("ready", release, True)
@@ -218,7 +218,7 @@ def test_a_single_kill_of_the_canary_condemns_no_release(host: Host, layout: Lay
     rolling = threading.Thread(target=move, args=(replace(host, patience=replace(host.patience, canary=1.5)), NEW))
     rolling.start()
     deadline = time.monotonic() + 10
-    while time.monotonic() < deadline and states_of(layout, processes)[1] != ("ready", NEW):
+    while time.monotonic() < deadline and states_of(layout, processes).get(1) != ("ready", NEW):
         time.sleep(0.02)
     processes.kill(1, signal.SIGKILL)
     rolling.join(20)
