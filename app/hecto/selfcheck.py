@@ -6,9 +6,11 @@ error, or that needs a schema which the database does not have, is found out wit
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+import gevent
 from flask import Flask
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
@@ -23,16 +25,28 @@ from hecto.core.services import Services
 from hecto.core.unit_of_work import read
 from hecto.migrations import revisions
 
+# How long services may take to be reached after a start, in seconds.
+PATIENCE = 5.0
 # May see everything, and is nobody who has tasks or can be written to.
 VISITOR = replace(system(), id=LARGEST_ID)
 
 
 def failures(app: Flask, routers: Sequence[Router], services: Services) -> list[str]:
     """What does not work, one line each; empty when everything does. Takes as long as one look at every page."""
-    states, _ = health.probe(services)
-    found = [f"{name}: {state}" for name, state in states.items() if state != health.HEALTHY]
+    found = _services(services)
     # Without the database every page would fail for the same reason.
     return found or [*_schema(services), *_pages(app, routers, services)]
+
+
+def _services(services: Services) -> list[str]:
+    """What this release needs and does not reach. Of an instance that just started, connections are on their way."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        states, _ = health.probe(services)
+        found = [f"{name}: {state}" for name, state in states.items() if state != health.HEALTHY]
+        if not found or time.monotonic() > deadline:
+            return found
+        gevent.sleep(0.05)
 
 
 def _schema(services: Services) -> Iterator[str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hecto.fleet import snapshot, wait
-from hecto.fleet.control import ask_all
+from hecto.fleet.control import ask_all, check_all
 from hecto.fleet.errors import NotReadyError, UsageError
 from hecto.fleet.layout import RELEASE_ID, Layout
 from hecto.fleet.snapshot import Snapshot, due_as_json
@@ -23,19 +23,20 @@ class Plan:
     start: list[int] = field(default_factory=list)
     stop: list[int] = field(default_factory=list)
     resume: list[int] = field(default_factory=list)
+    admit: list[int] = field(default_factory=list)
     target: bool = False
     due: dict[int, list[str]] = field(default_factory=dict)
 
     @property
     def changed(self) -> bool:
-        return bool(self.start or self.stop or self.resume or self.target)
+        return bool(self.start or self.stop or self.resume or self.admit or self.target)
 
     def as_json(self) -> dict[str, Any]:
         return {
             "changed": self.changed,
             "started": self.start,
             "stopped": self.stop,
-            "resumed": self.resume,
+            "resumed": sorted(self.resume + self.admit),
             "roll_due": due_as_json(self.due),
         }
 
@@ -49,6 +50,8 @@ def plan(now: Snapshot) -> Plan:
         stop=sorted((i.number for i in now.instances.values() if not i.wanted), reverse=True),
         # A drain whose run was killed: nobody else would ever take it back.
         resume=[i.number for i in wanted if i.state == "draining"],
+        # A roll that was killed before it had looked at them.
+        admit=[i.number for i in wanted if i.held and i.runs],
         target=not now.target_active,
         due={number: reasons for number, reasons in now.due.items() if now.instances[number].wanted},
     )
@@ -75,6 +78,8 @@ def apply(
     if todo.resume:
         ask_all({number: layout.control(number) for number in todo.resume}, "resume")
         say(f"took {spell(todo.resume)} back from an interrupted drain")
+    if todo.admit:
+        _admit(layout, supervisor, todo.admit, patience, say)
     # Between two attempts systemd would go on with the release of the last one.
     supervisor.stop([number for number in todo.start if now.instances[number].state == "crashing"])
     start(layout, supervisor, todo.start, release, patience, say)
@@ -91,12 +96,30 @@ def apply(
     return todo
 
 
+def _admit(layout: Layout, supervisor: Supervisor, numbers: Sequence[int], patience: Patience, say: Say) -> None:
+    """Let instances in that a roll left before their check; raises NotReadyError for those that do not pass it."""
+    failed = wait.until_ready(layout, supervisor, numbers, None, patience.ready, held=True)
+    failed |= check_all({number: layout.control(number) for number in numbers if number not in failed})
+    fine = [number for number in numbers if number not in failed]
+    for number in fine:
+        layout.hold(number).unlink(missing_ok=True)
+    ask_all({number: layout.control(number) for number in fine}, "resume")
+    if fine:
+        say(f"let {spell(fine)} in, which an interrupted roll had held")
+    if failed:
+        raise NotReadyError(
+            f"An interrupted roll left {describe(failed)}. They take no requests, the others serve as before. "
+            "Roll to the release that the others run: hecto-fleet roll --release ID."
+        )
+
+
 def start(
     layout: Layout, supervisor: Supervisor, numbers: Sequence[int], release: str, patience: Patience, say: Say
 ) -> None:
     """Start instances a few at a time: many imports at once on few cores make each other miss their deadline."""
     for batch in batches(numbers, len(os.sched_getaffinity(0))):
         for number in batch:
+            layout.hold(number).unlink(missing_ok=True)
             layout.pin(number, release)
         supervisor.start(batch)
         late = wait.until_ready(layout, supervisor, batch, release, patience.ready)

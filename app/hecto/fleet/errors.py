@@ -5,6 +5,7 @@ NOT_READY = 1
 USAGE = 2
 LOCKED = 3
 FAILED = 4
+RETURNED = 5
 
 
 class FleetError(Exception):
@@ -23,6 +24,16 @@ class NotReadyError(FleetError):
     """Instances did not become ready in time."""
 
     code = NOT_READY
+
+
+class NeedsAPersonError(FleetError):
+    """A roll failed and could not take everything back."""
+
+
+class ReturnedError(FleetError):
+    """A roll failed, and everything is back on what it ran before."""
+
+    code = RETURNED
 
 
 class LockedError(FleetError):

@@ -19,6 +19,7 @@ class Layout:
     credentials: Path = Path("/run/credentials")
     # Not inside `run`: that directory belongs to the instances' user, who could put a link in a lock's place.
     lock: Path = Path("/run/hecto-fleet.lock")
+    log: Path = Path("/var/log/hecto")
 
     @property
     def releases(self) -> Path:
@@ -43,6 +44,18 @@ class Layout:
     @property
     def secrets(self) -> Path:
         return self.config / "secrets"
+
+    @property
+    def fleet_state(self) -> Path:
+        return self.state / "fleet.json"
+
+    @property
+    def history(self) -> Path:
+        return self.log / "fleet.log"
+
+    def hold(self, number: int) -> Path:
+        """While this file is there, the instance starts without taking traffic."""
+        return self.run / "control" / f"{number}.hold"
 
     def release(self, release_id: str) -> Path:
         return self.releases / release_id

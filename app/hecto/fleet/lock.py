@@ -31,6 +31,22 @@ def exclusive(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def is_free(path: Path) -> bool:
+    """Whether nobody holds the fleet at this moment."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return True
+    try:
+        # Shared: looking is in nobody's way for longer than this call.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
 def _sign(descriptor: int) -> None:
     holder = {
         "who": os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name,

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hecto.fleet import state as states
 from hecto.fleet.apply import installed, require_release
-from hecto.fleet.layout import Layout, move_link
+from hecto.fleet.layout import RELEASE_ID, Layout, move_link
 
 # Beside the pinned ones and the current one: enough to go back twice without a build.
 KEEP = 3
@@ -44,7 +45,7 @@ def activate(layout: Layout, release: str, *, keep: int = KEEP, check: bool = Fa
     done.moved = layout.current_release() != release
     if done.moved and not check:
         move_link(layout.current, layout.release(release))
-    done.removed = _prune(layout, release, keep, check)
+    done.removed = prune(layout, release, keep, check=check)
     return done
 
 
@@ -63,11 +64,14 @@ def _link_assets(layout: Layout, release: str, check: bool) -> list[str]:
     return linked
 
 
-def _prune(layout: Layout, release: str, keep: int, check: bool) -> list[str]:
+def prune(layout: Layout, release: str, keep: int, *, check: bool = False) -> list[str]:
     """Remove releases that nothing runs and that are too old to go back to, and the assets that only they had."""
     by_age = sorted(installed(layout), key=lambda name: _installed_at(layout.release(name)), reverse=True)
-    needed = {release, layout.current_release(), *layout.pinned().values(), *by_age[:keep]}
+    last_good = states.load(layout.fleet_state).last_good
+    needed = {release, layout.current_release(), last_good, *layout.pinned().values(), *by_age[:keep]}
     removed = [name for name in by_age if name not in needed]
+    if not check:
+        _remove_halves(layout)
     if removed and not check:
         for name in removed:
             # Without this file it is no release any more: half of one must never be started.
@@ -77,6 +81,13 @@ def _prune(layout: Layout, release: str, keep: int, check: bool) -> list[str]:
             if path.is_file() and path.stat().st_nlink == 1:
                 path.unlink()
     return removed
+
+
+def _remove_halves(layout: Layout) -> None:
+    """Remove what an interrupted removal has left: it would be in the way if the same release came again."""
+    for path in layout.releases.iterdir():
+        if RELEASE_ID.fullmatch(path.name) and not (path / "release.json").exists():
+            shutil.rmtree(path)
 
 
 def _installed_at(release: Path) -> float:

@@ -28,6 +28,8 @@ class Instance:
     restarts: int
     pid: int
     wanted: bool
+    # A roll has started it, or was about to, and has not let it in yet.
+    held: bool
     roll_due: list[str] = field(default_factory=list)
     problem: str | None = None
 
@@ -120,6 +122,7 @@ def _instance(
         restarts=unit.restarts,
         pid=unit.pid,
         wanted=wanted,
+        held=layout.hold(unit.number).exists(),
         roll_due=due,
         problem=_problem(unit, reply),
     )

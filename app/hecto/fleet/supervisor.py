@@ -13,6 +13,8 @@ from hecto.fleet.errors import FleetError
 TARGET = "hecto.target"
 # A second attempt may be the database's fault for a moment; an instance that ends three times is broken.
 ATTEMPTS = 3
+# Of the journal of an instance that failed: the end of a traceback.
+LINES = 6
 _INSTANCE = re.compile(r"hecto@(\d+)\.service")
 _PROPERTIES = (
     "Id,ActiveState,SubState,Result,MainPID,NRestarts,MemoryCurrent,ExecMainStartTimestampMonotonic,"
@@ -58,9 +60,9 @@ class Supervisor(Protocol):
 
     def stop(self, numbers: Collection[int]) -> None: ...
 
-    def restart(self, numbers: Collection[int]) -> None: ...
-
     def start_target(self) -> None: ...
+
+    def journal(self, number: int) -> str: ...
 
 
 class Systemd:
@@ -73,18 +75,21 @@ class Systemd:
 
     def start(self, numbers: Collection[int]) -> None:
         """Start and wait for READY=1 of each. A unit that gave up must forget its failures first."""
+        # What a run that was cut short has written counts as well.
+        self._run("daemon-reload")
         self._run("reset-failed", "hecto@*.service")
         self._change("start", numbers)
 
     def stop(self, numbers: Collection[int]) -> None:
         self._change("stop", numbers)
 
-    def restart(self, numbers: Collection[int]) -> None:
-        self._run("reset-failed", "hecto@*.service")
-        self._change("restart", numbers)
-
     def start_target(self) -> None:
         self._run("start", TARGET)
+
+    def journal(self, number: int) -> str:
+        """The last things an instance said."""
+        words = ["journalctl", "-t", f"hecto-{number}", "-n", str(LINES), "-o", "cat", "--no-pager"]
+        return subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
 
     def _change(self, verb: str, numbers: Collection[int]) -> None:
         # A failed start is not an error here: the caller asks the instances themselves and reports each.

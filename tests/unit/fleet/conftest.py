@@ -13,14 +13,16 @@ from hecto.fleet.wait import Patience
 from tests.unit.fleet.processes import Processes
 
 OLD, NEW, BROKEN, UNREADY = "aaaaaaaaaaaa", "bbbbbbbbbbbb", "cccccccccccc", "dddddddddddd"
-QUICK = Patience(ready=10, drain=0.6, websockets=0.2)
+UNCHECKED, FAULTY, PLAIN, STUCK = "eeeeeeeeeeee", "ffffffffffff", "0123456789ab", "ab0123456789"
+QUICK = Patience(ready=5, drain=0.6, websockets=0.2, watch=0.3)
 
 
 @pytest.fixture
 def layout() -> Iterator[Layout]:
     # The path of a unix socket has at most 107 characters, and pytest's own directories may be longer.
     root = Path(tempfile.mkdtemp(prefix="fleet-"))
-    found = Layout(root / "opt", root / "run", root / "var", root / "etc", root / "credentials", root / "lock")
+    places = (root / name for name in ("opt", "run", "var", "etc", "credentials", "lock", "log"))
+    found = Layout(*places)
     for directory in (found.releases, found.static, found.run / "control", found.pins, found.secrets):
         directory.mkdir(parents=True)
     found.environment.write_text(f'# settings\nHECTO_RUN_DIRECTORY="{found.run}"\nHECTO_DATABASE_POOL="4"\n')
@@ -49,6 +51,10 @@ def processes(layout: Layout, release: Callable[..., str]) -> Iterator[Processes
     release(NEW)
     release(BROKEN, "ends")
     release(UNREADY, "never ready")
+    release(UNCHECKED, "fails its check")
+    release(FAULTY, "answers errors")
+    release(PLAIN, "old")
+    release(STUCK, "hangs in drain")
     supervisor = Processes(layout)
     yield supervisor
     supervisor.close()

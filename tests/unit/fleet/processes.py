@@ -62,17 +62,17 @@ class Processes:
             return
         self.calls.append(("stop", list(numbers)))
         with self._guard:
-            children = [self._children.pop(number) for number in numbers]
+            children = [self._children.pop(number) for number in numbers if number in self._children]
         for child in children:
             self._end(child)
-
-    def restart(self, numbers: Collection[int]) -> None:
-        self.stop(numbers)
-        self.start(numbers)
 
     def start_target(self) -> None:
         self.calls.append(("start_target", []))
         self.target_active = True
+
+    def journal(self, number: int) -> str:
+        """What systemd's journal would have."""
+        return f"the last words of instance-{number}"
 
     def kill(self, number: int, which: signal.Signals) -> None:
         """Do to an instance what a test wants to see survived."""

@@ -16,18 +16,32 @@ NUMBER = int(os.environ["HECTO_INSTANCE"])
 SOCKET = Path(os.environ["HECTO_RUN_DIRECTORY"]) / "control" / f"{NUMBER}.sock"
 RELEASE = json.loads((Path(sys.argv[1]) / "release.json").read_text())
 BEGUN = time.monotonic()
-STATE = {"state": "ready", "in_flight": 0, "websockets": 0}
+HOLD = SOCKET.with_suffix(".hold")
+BEHAVIOUR = RELEASE.get("behaviour", "")
+STATE = {"state": "held" if HOLD.exists() else "ready", "in_flight": 0, "websockets": 0, "requests": 0, "errors": 0}
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
     """The control interface, and POST /test?... to make the instance busy."""
 
     def do_GET(self) -> None:
-        self.answer()
+        if self.path != "/control/check":
+            if BEHAVIOUR == "answers errors" and STATE["state"] == "ready":
+                STATE["requests"] += 5
+                STATE["errors"] += 1
+            self.answer()
+        elif BEHAVIOUR == "fails its check":
+            self.send(500, {"ok": False, "failed": ["GET /tasks: 500"]})
+        elif BEHAVIOUR == "old":
+            self.send(404, {})
+        else:
+            self.send(200, {"ok": True, "failed": []})
 
     def do_POST(self) -> None:
         if self.path == "/control/drain":
             STATE["state"] = "draining"
+            if BEHAVIOUR == "hangs in drain":
+                STATE["in_flight"] = 1
         elif self.path == "/control/resume":
             STATE["state"] = "ready"
         else:
@@ -42,8 +56,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             "uptime": time.monotonic() - BEGUN,
             "pid": os.getpid(),
         } | STATE
+        self.send(200, body)
+
+    def send(self, status: int, body: dict[str, object]) -> None:
         content = json.dumps(body).encode()
-        self.send_response(200)
+        self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
@@ -62,11 +79,13 @@ class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 
 
 def main() -> None:
-    behaviour = RELEASE.get("behaviour", "")
-    if behaviour == "ends":
+    if BEHAVIOUR == "ends":
         sys.exit(3)
-    if behaviour == "never ready":
+    if BEHAVIOUR == "never ready":
         STATE["state"] = "starting"
+    if BEHAVIOUR == "old":
+        STATE["state"] = "ready"
+        del STATE["requests"], STATE["errors"]
     SOCKET.unlink(missing_ok=True)
     server = Server(str(SOCKET), Handler)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))

@@ -143,7 +143,7 @@ def test_an_instance_that_dies_comes_back_on_its_own_release(layout: Layout, pro
 
 @pytest.mark.parametrize(
     ("instances", "wish", "says"),
-    [(0, OLD, "at least 1 instance"), (1, "eeeeeeeeeeee", "is not on this host"), (1, "../../etc", "no release id")],
+    [(0, OLD, "at least 1 instance"), (1, "999999999999", "is not on this host"), (1, "../../etc", "no release id")],
 )
 def test_wrong_wishes_are_refused(layout: Layout, processes: Processes, instances: int, wish: str, says: str) -> None:
     with pytest.raises(UsageError, match=says):
