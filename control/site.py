@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -14,6 +15,8 @@ from control.progress import Failure
 ROOT = Path(__file__).resolve().parent.parent
 STATE = ROOT / ".hecto"
 CACHE = STATE / "cache"
+# Tells the containers of two checkouts on one machine apart, where their work is not a site's.
+CHECKOUT = hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]
 SUITES = ("trixie", "bookworm")  # Debian 13 and 12
 DEFAULT_INSTANCES = 4  # a laptop's share; the single-host topology runs a hundred
 PORTS = {
