@@ -212,8 +212,8 @@ def _check_ports(instances: int, services: Collection[str], database_port: int) 
     if {"database", "app"} <= set(services) and 1 <= number <= instances:
         fewer = f"Lower hecto_instances to at most {number - 1}, or choose" if number > 1 else "Choose"
         raise BudgetError(
-            f"hecto_instances is {instances}, and instance {number} would listen on 127.0.0.1:{database_port}, which is "
-            f"PostgreSQL's. {fewer} a postgres_port below {INSTANCE_PORT_BASE} or above "
+            f"hecto_instances is {instances}, and instance {number} would listen on 127.0.0.1:{database_port}, "
+            f"which is PostgreSQL's. {fewer} a postgres_port below {INSTANCE_PORT_BASE} or above "
             f"{INSTANCE_PORT_BASE + INSTANCES_MOST}."
         )
 

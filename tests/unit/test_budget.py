@@ -118,7 +118,7 @@ def test_no_instance_gets_the_database_s_port() -> None:
     """Instance 432 would listen on 127.0.0.1:5432."""
     many = {"memory_mb": 262144, "max_connections": 1100}
     assert plan(instances=431, **many)["instances"] == 431
-    with pytest.raises(budget.BudgetError, match="instance 432 would listen on 127.0.0.1:5432.* to at most 431, or"):
+    with pytest.raises(budget.BudgetError, match=r"instance 432 would .*:5432.* to at most 431, or"):
         plan(instances=432, **many)
     assert plan(instances=999, database_port=6432, **many)["instances"] == 999
     assert plan(instances=432, services=["app", "edge"], **many)["instances"] == 432
