@@ -77,7 +77,7 @@ def site() -> list[Command]:
 
 def browser() -> list[Command]:
     """The product as a person sees it."""
-    packages.install(packages.for_tests())
+    packages.install(packages.for_tests() + packages.for_browser())
     _assets()
     return [_up(), _pytest("tests/e2e", site=True)]
 
