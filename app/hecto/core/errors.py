@@ -37,6 +37,13 @@ class Unauthenticated(DomainError):
     headers = {"WWW-Authenticate": "Bearer"}
 
 
+class SessionEnded(Unauthenticated):
+    """What was sent belongs to no sign-in that stands."""
+
+    def __init__(self) -> None:
+        super().__init__("This sign-in has ended. Sign in again.")
+
+
 class Forbidden(DomainError):
     status = 403
     title = "You may not do this"

@@ -15,9 +15,9 @@ import orjson
 import redis
 
 from hecto.core import clock
-from hecto.core.errors import TooManyRequests, Unauthenticated
+from hecto.core.errors import SessionEnded, TooManyRequests
 from hecto.core.permissions import Actor
-from hecto.core.security import Tokens, digest, same
+from hecto.core.security import Tokens, digest, same, session_parts
 from hecto.core.store import Store, StoreUnavailable
 
 WINDOW = 60
@@ -134,15 +134,13 @@ class Gate:
         if bearer is not None:
             token = self._tokens.check(bearer)
             return Credentials(token.session_id, None, token.user_id)
-        if cookie and cookie.count(".") == 1:
-            session_id, secret = cookie.split(".")
-            return Credentials(session_id, secret, None)
-        return None
+        parts = session_parts(cookie) if cookie else None
+        return Credentials(*parts, None) if parts else None
 
     def admit(self, credentials: Credentials) -> tuple[Actor, Allowance]:
         """The Actor behind the credentials, and what is left of its rate.
 
-        Raises Unauthenticated for a session that has ended or does not fit, TooManyRequests with the seconds to wait.
+        Raises SessionEnded for a session that has ended or does not fit, TooManyRequests with the seconds to wait.
         """
         try:
             record, count, reset = self._from_store(credentials.session_id)
@@ -205,13 +203,13 @@ class Gate:
 
     def _check(self, record: SessionRecord | None, credentials: Credentials) -> Actor:
         if record is None or record.expires_at <= clock.now().timestamp():
-            raise Unauthenticated("This sign-in has ended. Sign in again.")
+            raise SessionEnded
         if credentials.secret is None:
             fits = record.kind == "api" and record.user_id == credentials.user_id
         else:
             fits = record.kind == "browser" and same(record.secret_digest, digest(credentials.secret))
         if not fits:
-            raise Unauthenticated("This sign-in has ended. Sign in again.")
+            raise SessionEnded
         return Actor(record.user_id, record.name, record.email, frozenset(record.permissions), record.session_id)
 
 
