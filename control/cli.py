@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from control import deploy, host, playbook
+from control import deploy, host, operations, playbook
 from control.podman import inspect, running
 from control.progress import Failure, say, step
 from control.release import as_json, ensure_release
@@ -91,6 +91,43 @@ def destroy(options: argparse.Namespace) -> int:
     return 0
 
 
+def roll_out(options: argparse.Namespace) -> int:
+    """Move the fleet to the release of the present sources."""
+    site = load_site()
+    with _alone(site, wait=False):
+        operations.deploy(site, take_over=options.take_over)
+    return 0
+
+
+def restart(options: argparse.Namespace) -> int:
+    """Restart every instance, a batch at a time."""
+    site = load_site()
+    with _alone(site, wait=False):
+        operations.restart(site, take_over=options.take_over)
+    return 0
+
+
+def rollback(options: argparse.Namespace) -> int:
+    """Move the fleet back to a release that is still on the host."""
+    site = load_site()
+    with _alone(site, wait=False):
+        operations.roll_back(site, options.release or "", take_over=options.take_over)
+    return 0
+
+
+def scale(options: argparse.Namespace) -> int:
+    """Run more or fewer instances."""
+    site = load_site()
+    with _alone(site, wait=False):
+        operations.scale(site, options.instances, take_over=options.take_over)
+    return 0
+
+
+def history(options: argparse.Namespace) -> int:
+    """Show who did what to the fleet."""
+    return _remote(["/opt/hecto/current/bin/hecto-fleet", "history", *(["--json"] if options.json else [])])
+
+
 def status(options: argparse.Namespace) -> int:
     """Show every instance; exit code 1 where one is not ready."""
     flags = [flag for flag, wanted in (("--json", options.json), ("--watch", options.watch)) if wanted]
@@ -152,8 +189,8 @@ def test(options: argparse.Namespace) -> int:
     return run_tests(options.stages, fast=options.fast, keep=options.keep)
 
 
-def _alone(site: Site) -> AbstractContextManager[None]:
-    return locked(CACHE / "lock" / f"site-{site.name}", f"works on site '{site.name}'")
+def _alone(site: Site, *, wait: bool = True) -> AbstractContextManager[None]:
+    return locked(CACHE / "lock" / f"site-{site.name}", f"works on site '{site.name}'", wait=wait)
 
 
 def _remote(words: list[str], *, tty: bool = False) -> int:
@@ -185,6 +222,20 @@ def parser() -> argparse.ArgumentParser:
     one = command("status", status, "show every instance; exit code 1 where one is not ready")
     one.add_argument("--json", action="store_true", help="for programs")
     one.add_argument("--watch", action="store_true", help="again every second, until Ctrl-C")
+    one = command("deploy", roll_out, "move the fleet to the release of these sources, without a failed request")
+    _taking_over(one)
+    one = command("restart", restart, "restart every instance, a batch at a time, without a failed request")
+    _taking_over(one)
+    one = command("rollback", rollback, "move the fleet back to a release that is still on the host")
+    one.add_argument(
+        "release", nargs="?", metavar="RELEASE", help="which one (default: the last good one before the current)"
+    )
+    _taking_over(one)
+    one = command("scale", scale, "run more or fewer instances, without a failed request; remembered for the next time")
+    one.add_argument("instances", type=_instances, metavar="N", help="how many")
+    _taking_over(one)
+    one = command("history", history, "show who deployed, restarted, rolled back or scaled, and how it ended")
+    one.add_argument("--json", action="store_true", help="for programs")
     one = command("logs", logs, "show what the instances say")
     one.add_argument(
         "instance", nargs="?", type=_instances, metavar="INSTANCE", help="number of one instance (default: all)"
@@ -205,6 +256,10 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--fast", action="store_true", help="leave out what needs a host")
     one.add_argument("--keep", action="store_true", help="keep the hosts of the tests, to look at them")
     return top
+
+
+def _taking_over(one: argparse.ArgumentParser) -> None:
+    one.add_argument("--take-over", action="store_true", help="end the claim of another run that is known to be dead")
 
 
 def _instances(text: str) -> int:

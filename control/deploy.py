@@ -56,17 +56,19 @@ def show_credentials(site: Site, credentials: dict[str, str]) -> None:
     say(f"  Certificate    of this site's own authority: add {_short(Path(credentials['ca']))} to your browser")
     say()
     if due := _roll_due(site):
-        say(f"  Instances that run something older: {due}. They serve as before; to move them to the present release:")
-        say("  ./hecto exec -- /opt/hecto/current/bin/hecto-fleet roll")
+        say(
+            f"  Instances that run something older: {len(due)}. They serve as before; this moves them to what is there:"
+        )
+        say(f"  ./hecto {'deploy' if any('release' in why for why in due) else 'restart'}")
         say()
     say("  ./hecto status shows the instances, ./hecto logs --follow what they say, ./hecto down stops it all.")
 
 
-def _roll_due(site: Site) -> int:
-    """How many instances run something older than what was just brought to the host."""
+def _roll_due(site: Site) -> list[str]:
+    """Why instances run something older than what was just brought to the host, one text for each."""
     done = attempt(ssh_command(site, "/opt/hecto/current/bin/hecto-fleet status --json"))
     try:
-        return len(json.loads(done.stdout)["roll_due"])
+        return [" ".join(one["reasons"]) for one in json.loads(done.stdout)["roll_due"]]
     except (ValueError, KeyError):
         raise Failure(
             "hecto-fleet status on the host gives no answer", tail=(done.stderr or done.stdout).strip()

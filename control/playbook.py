@@ -16,6 +16,8 @@ from control.tools import environment, tool
 
 _TASK = re.compile(r"^(?:TASK|RUNNING HANDLER) \[(?:(?P<role>[a-z_]+) : )?(?P<task>.*)\] \**$")
 _ERROR_STARTS = ("fatal:", "[ERROR]", "ERROR!", "failed:")
+_PLAY = re.compile(r"^PLAY \[(?P<name>.*)\] \**$")
+_BATCH = "hecto : Batch | "
 _RECAP = re.compile(r"^\S+\s+: ok=\d+\s+changed=(?P<changed>\d+)\s+unreachable=")
 
 
@@ -29,7 +31,8 @@ def run_playbook(
     # A proxy of this machine has nothing to do with hosts, and Ansible would take its language from the terminal.
     env |= {"LC_ALL": "C.UTF-8"}
     with step(f"Playbook {playbook}") as current:
-        follower = Follower(current)
+        # A roll is nearly all one role: its plays say more.
+        follower = Follower(current, by_play=playbook != "site.yml")
         try:
             run(
                 [tool("ansible-playbook"), *arguments, ROOT / "playbooks" / playbook],
@@ -42,7 +45,7 @@ def run_playbook(
             raise Failure(
                 f"playbook {playbook} failed in task '{follower.failed or follower.task}'",
                 log=log,
-                tail=_error(log) or failure.tail,
+                tail=_last_word(log) or _error(log) or failure.tail,
                 advice="see the message above; then run the same command again, it goes on where it stopped",
             ) from None
         current.title += f": {follower.changed} changed"
@@ -68,36 +71,63 @@ def plans(inventory: Path, site: Site) -> dict[str, str]:
 
 
 class Follower:
-    """Follows the output of ansible-playbook."""
+    """Follows the output of ansible-playbook: says which part has ended, a role or a play, and each batch of a roll."""
 
-    def __init__(self, current: Step) -> None:
+    def __init__(self, current: Step, *, by_play: bool = False) -> None:
         self.task = "(none yet)"
         self.failed = ""
         self.changed = 0
         self._step = current
-        self._role = ""
+        self._by_play = by_play
+        self._part = ""
         self._since = time.monotonic()
+        self._batch = ""
+        self._batch_since = 0.0
 
     def see(self, line: str) -> None:
         """Take note of one line of output."""
-        if found := _TASK.match(line):
+        if found := _PLAY.match(line):
+            self._finish_batch()
+            if self._by_play and found["name"] != self._part:
+                self._finish(found["name"])
+        elif found := _TASK.match(line):
             role = found["role"] or ""
             self.task = f"{role} : {found['task']}" if role else found["task"]
             self._step.note(self.task)
-            if role != self._role:
-                self._finish_role(role)
+            self._finish_batch()
+            if not self._by_play and role != self._part.removeprefix("role "):
+                self._finish(f"role {role}" if role else "")
+            if self.task.startswith(_BATCH):
+                self._batch, self._batch_since = self.task.removeprefix(_BATCH), time.monotonic()
         elif line.startswith(_ERROR_STARTS):
+            self._finish_batch("FAIL")
             self.failed = self.failed or self.task  # handlers still run after it
         elif found := _RECAP.match(line):
-            self._finish_role("")
+            self._finish_batch()
+            self._finish("")
             self.changed += int(found["changed"])
 
-    def _finish_role(self, following: str) -> None:
+    def _finish(self, following: str) -> None:
         now = time.monotonic()
-        if self._role:
-            clear = "\r\033[K" if os.isatty(2) else ""
-            say(f"{clear}         role {self._role:<51} {now - self._since:6.1f} s")
-        self._role, self._since = following, now
+        if self._part:
+            self._line(self._part, now - self._since)
+        self._part, self._since = following, now
+
+    def _finish_batch(self, mark: str = "") -> None:
+        if self._batch:
+            self._line(f"batch {self._batch}", time.monotonic() - self._batch_since, mark)
+        self._batch = ""
+
+    def _line(self, text: str, seconds: float, mark: str = "") -> None:
+        clear = "\r\033[K" if os.isatty(2) else ""
+        say(f"{clear}  {mark:<4}   {text:<56} {seconds:6.1f} s")
+
+
+def _last_word(log: Path) -> str:
+    """What a playbook says by itself, of wrong values or when it has put things right; empty otherwise."""
+    _, _, failure = log.read_text(errors="replace").rpartition("[ERROR]: Task failed: ")
+    words = failure.removeprefix("Action failed: ")
+    return re.split(r"\n(?:Origin:|fatal:)", words)[0].strip() if words != failure else ""
 
 
 def _error(log: Path) -> str:

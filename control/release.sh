@@ -25,7 +25,10 @@ python3 -m pip --python "$target/bin/python" install --quiet --no-compile --no-d
 # What nginx serves by itself.
 site="$("$target/bin/python" -c 'import os, sysconfig; print(os.path.join(sysconfig.get_path("purelib"), "hecto"))')"
 cp -a "$site/static/dist" "$target/static"
-printf '{"id": "%s", "suite": "%s", "version": "%s", "built_at": "%s"}\n' "$RELEASE" "$SUITE" "$VERSION" "$BUILT_AT" > "$target/release.json"
+# The newest migration that this code knows: whether it can be deployed or gone back to depends on it.
+schema="$("$target/bin/python" -c 'from hecto.migrations import revisions; print(revisions.known()[-1])')"
+printf '{"id": "%s", "suite": "%s", "version": "%s", "built_at": "%s", "schema": "%s"}\n' \
+    "$RELEASE" "$SUITE" "$VERSION" "$BUILT_AT" "$schema" > "$target/release.json"
 
 # The release must start from its own files alone.
 "$target/bin/python" -c 'import hecto, psycopg2, gevent, gunicorn'

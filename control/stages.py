@@ -15,7 +15,7 @@ from control.site import ROOT
 from control.tools import environment, tool
 
 TEST_SITE = "test"
-SCENARIOS = {"default": "trixie", "bookworm": "bookworm"}
+SCENARIOS = {"default": "trixie", "bookworm": "bookworm", "deploy": "trixie"}
 # Hosts that tests boot get ports that are free at that moment, so nothing of the machine's owner is in the way.
 ANY_PORT = {"HECTO_HTTPS_PORT": "0", "HECTO_HTTP_PORT": "0", "HECTO_SSH_PORT": "0"}
 
@@ -50,6 +50,7 @@ def lint() -> list[Command]:
         # Collections come with the ansible package, so nothing has to be fetched.
         Command(["ansible-lint", "--offline", "--strict"]),
         Command(["djlint", "app/hecto", "--lint"]),
+        Command([str(tool("python")), "-m", "control.migrations"], {"PYTHONPATH": f"{ROOT}:{ROOT / 'app'}"}),
     ]
     if shutil.which("shellcheck"):
         found.append(Command(["shellcheck", "--shell=sh", "control/release.sh"]))
@@ -76,13 +77,13 @@ def site() -> list[Command]:
 
 def browser() -> list[Command]:
     """The product as a person sees it."""
-    packages.install(packages.for_tests())
+    packages.install(packages.for_tests() + packages.for_browser())
     _assets()
     return [_up(), _pytest("tests/e2e", site=True)]
 
 
 def molecule(scenario: str) -> Callable[[], list[Command]]:
-    """The playbook on an untouched host, twice, and then what the host answers."""
+    """A scenario of molecule/ on an untouched host, and then what the host answers."""
 
     def commands() -> list[Command]:
         env = {
@@ -105,6 +106,13 @@ STAGES = (
     Stage("molecule", "the playbook on an untouched Debian 13", molecule("default"), needs_host=True, minutes=20),
     Stage(
         "molecule-bookworm", "the playbook on an untouched Debian 12", molecule("bookworm"), needs_host=True, minutes=20
+    ),
+    Stage(
+        "deploy",
+        "releases deployed, refused and rolled back under load",
+        molecule("deploy"),
+        needs_host=True,
+        minutes=25,
     ),
 )
 # What may be left when a run is interrupted.

@@ -5,52 +5,82 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import asdict
 from typing import Any
 
+import psycopg2.extensions
+import redis
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from hecto import settings
 from hecto.application import registry
 from hecto.core.db import Database
 from hecto.core.permissions import system
 from hecto.core.security import hash_password
+from hecto.core.store import Store
 from hecto.core.unit_of_work import read, run
 from hecto.migrations import migrate
 from hecto.modules.users import service
+from hecto.realtime.bus import Bus
 from hecto.settings import Settings, SettingsError
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="hecto", description="Set up and look after a Hecto site.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    setup = commands.add_parser("setup", help="migrate the database, bring roles up to date, create the administrator")
-    setup.add_argument("--check", action="store_true", help="change nothing, say whether something would change")
-    users = commands.add_parser("users", help="users").add_subparsers(dest="action", required=True)
-    users.add_parser("list", help="show every user")
-    chosen = parser.parse_args(arguments)
+    chosen = parser().parse_args(arguments)
     try:
         found = settings.load()
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
-    database = Database(found)
-    if chosen.command == "setup":
-        print(json.dumps(set_up(found, database, check=chosen.check)))
-    else:
-        list_users(database)
+    try:
+        chosen.run(found, chosen)
+    except migrate.Refused as refusal:
+        print(f"hecto: {refusal}", file=sys.stderr)
+        return 1
+    except (redis.RedisError, DBAPIError) as error:
+        print(f"hecto: PostgreSQL or Redis gave no good answer: {str(error).strip()}", file=sys.stderr)
+        return 1
     return 0
 
 
-def set_up(found: Settings, database: Database, *, check: bool) -> dict[str, Any]:
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(prog="hecto", description="Set up and look after a Hecto site.")
+    commands = top.add_subparsers(dest="command", required=True)
+    one = commands.add_parser("setup", help="migrate the database, bring roles up to date, create the administrator")
+    one.add_argument("--check", action="store_true", help="change nothing, say whether something would change")
+    one.add_argument(
+        "--running",
+        metavar="REVISION",
+        help="the schema that the oldest running release knows, or none: whether something may be taken away",
+    )
+    one.set_defaults(run=_set_up)
+    one = commands.add_parser("schema", help="show where the schema is and which releases work with it")
+    one.add_argument("--json", action="store_true", help="for programs")
+    one.set_defaults(run=_schema)
+    one = commands.add_parser("announce", help="tell open pages that a release has been deployed")
+    one.add_argument("release", metavar="RELEASE")
+    one.set_defaults(run=_announce)
+    users = commands.add_parser("users", help="users").add_subparsers(dest="action", required=True)
+    users.add_parser("list", help="show every user").set_defaults(run=_list_users)
+    return top
+
+
+def set_up(
+    found: Settings, database: Database, *, check: bool, running: str | None = None, say: migrate.Say = lambda _: None
+) -> dict[str, Any]:
     """Bring the database to what this release needs; with ``check`` only say what would change.
 
     The administrator is created once, with the password that was handed over; later runs leave the account alone.
+    Raises migrate.Refused, before anything was changed, when a pending migration would hurt what runs.
     """
     pending = migrate.pending(database.engine)
+    migrate.judge(pending, running, migrate.schema(database.engine).current)
     if check:
         return {"changed": bool(pending), "migrations": pending, "check": True}
-    migrate.upgrade(database.engine)
+    migrate.upgrade(database.engine, say)
 
     def work(session: Any) -> dict[str, Any]:
         roles = [
@@ -76,10 +106,39 @@ def set_up(found: Settings, database: Database, *, check: bool) -> dict[str, Any
     return {"changed": bool(pending or done["roles"] or done["administrator"]), "migrations": pending, **done}
 
 
-def list_users(database: Database) -> None:
-    """Print every user, one a line."""
+def _set_up(found: Settings, chosen: argparse.Namespace) -> None:
+    database = Database(found)
+    # The bound on a silent server is made for requests; an index may take an hour, and nobody else waits here.
+    psycopg2.extensions.set_wait_callback(None)
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    print(json.dumps(set_up(found, database, check=chosen.check, running=chosen.running, say=say)))
+
+
+def _schema(found: Settings, chosen: argparse.Namespace) -> None:
+    state = migrate.schema(Database(found).engine)
+    if chosen.json:
+        print(json.dumps(asdict(state)))
+    else:
+        works = (
+            f"releases with schema {state.floor} or later work with it"
+            if state.floor
+            else "every release works with it"
+        )
+        print(f"The schema is at {state.current or 'nothing yet'}; {works}. This release brings it to {state.head}.")
+
+
+def _announce(found: Settings, chosen: argparse.Namespace) -> None:
+    store = Store(found)
+    store.probe()  # a bus without Redis is silent, which is right for an instance and wrong here
+    Bus(found, store).emit("release.new", {"release": chosen.release})
+
+
+def _list_users(found: Settings, _: argparse.Namespace) -> None:
     statement = text("SELECT id, email, name, active FROM app_user ORDER BY id")
-    for row in read(database, lambda session: session.execute(statement).all()):
+    for row in read(Database(found), lambda session: session.execute(statement).all()):
         print(f"{row.id:>6}  {'active' if row.active else 'inactive':<8}  {row.email:<40}  {row.name}")
 
 

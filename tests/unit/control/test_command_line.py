@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from control import packages
 from control.cli import main
-from control.packages import for_hosts, for_releases, for_tests, for_tools
+from control.packages import for_browser, for_hosts, for_releases, for_tests, for_tools
 from control.podman import limit_options
+from control.progress import Failure
 
 ROOT = Path(__file__).resolve().parents[3]
 # molecule runs in a directory of its own and gets these another way.
@@ -24,7 +26,22 @@ def test_help_from_anywhere_with_nothing_but_the_system(tmp_path: Path) -> None:
     link.symlink_to(ROOT / "hecto")
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
     done = subprocess.run([link, "--help"], cwd=tmp_path, env=environment, text=True, capture_output=True, check=True)
-    for command in ("up", "down", "destroy", "status", "logs", "exec", "plan", "release", "test"):
+    for command in (
+        "up",
+        "down",
+        "destroy",
+        "deploy",
+        "restart",
+        "rollback",
+        "scale",
+        "history",
+        "status",
+        "logs",
+        "exec",
+        "plan",
+        "release",
+        "test",
+    ):
         assert f"\n    {command} " in done.stdout
 
 
@@ -39,7 +56,10 @@ def test_too_old_a_python_is_said(tmp_path: Path) -> None:
     assert "Python 3.11" in done.stderr
 
 
-@pytest.mark.parametrize("words", [["up", "--instances", "0"], ["up", "--instances", "x"], ["test", "nonsense"], []])
+@pytest.mark.parametrize(
+    "words",
+    [["up", "--instances", "0"], ["scale"], ["scale", "0"], ["up", "--instances", "x"], ["test", "nonsense"], []],
+)
 def test_wrong_usage_is_refused(words: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(words)
@@ -47,7 +67,7 @@ def test_wrong_usage_is_refused(words: list[str]) -> None:
 
 
 def test_every_package_says_what_it_is_for() -> None:
-    for need in for_hosts() + for_releases() + for_tools() + for_tests():
+    for need in for_hosts() + for_releases() + for_tools() + for_tests() + for_browser():
         assert need.why
         assert need.packages
         assert need.commands or need.files or not need.met
@@ -69,3 +89,11 @@ def test_molecule_runs_ansible_with_the_settings_of_the_project() -> None:
     assert {
         section: {key: str(value).lower() for key, value in keys.items()} for section, keys in molecule.items()
     } == wanted
+
+
+def test_ubuntu_s_browser_is_asked_for_only_where_pages_are_tested(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packages, "_distribution", lambda: "ubuntu")
+    monkeypatch.setattr(packages, "CHROMIUM", "/no/chromium")
+    assert not any("chromium" in need.packages for need in packages.for_tests())
+    with pytest.raises(Failure, match="/no/chromium"):
+        packages.for_browser()

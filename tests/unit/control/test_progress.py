@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
-from control.playbook import Follower
+from control.playbook import Follower, _last_word
 from control.progress import Failure, Step, step
-from control.shell import attempt, output, run
+from control.shell import attempt, locked, output, run
 
 PLAYBOOK = """
 PLAY [Every host] **************
@@ -28,6 +29,34 @@ RUNNING HANDLER [hecto : Reload systemd] **
 
 PLAY RECAP *********************
 hecto-local                : ok=65   changed=3    unreachable=0    failed=1    skipped=3    rescued=0    ignored=0
+"""
+
+
+ROLL = """
+PLAY [Roll, host by host] ******
+
+TASK [hecto : Roll | Plan the batches] ***
+ok: [hecto-local]
+
+TASK [hecto : Batch | 1 of 2, instance 1] ***
+changed: [hecto-local]
+
+TASK [hecto : Batch | 2 of 2, instances 2-3] ***
+[ERROR]: Task failed: Module failed: non-zero return code
+fatal: [hecto-local]: FAILED! =>
+    stdout: '{"error": "short"}'
+
+TASK [hecto : Return | Say what happened] ***
+[ERROR]: Task failed: Action failed: hecto-local, at 'Batch | 2 of 2, instances 2-3': instance-2 does not start.
+
+Its instances are back.
+Origin: /somewhere/roles/hecto/tasks/return.yml:36:3
+
+fatal: [hecto-local]: FAILED! =>
+    changed: false
+
+PLAY RECAP *********************
+hecto-local                : ok=65   changed=1    unreachable=0    failed=1    skipped=3    rescued=1    ignored=0
 """
 
 
@@ -63,6 +92,38 @@ def test_a_step_says_how_it_ended(capsys: pytest.CaptureFixture[str]) -> None:
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("  ok   Boil water")
     assert lines[1].startswith("  FAIL Make tea")
+
+
+def test_a_roll_shows_its_batches(capsys: pytest.CaptureFixture[str]) -> None:
+    follower = Follower(Step("Playbook"), by_play=True)
+    for line in ROLL.splitlines():
+        follower.see(line)
+    assert follower.failed == "hecto : Batch | 2 of 2, instances 2-3"
+    lines = [" ".join(line.split()[:-2]) for line in capsys.readouterr().err.splitlines()]
+    assert lines == ["batch 1 of 2, instance 1", "FAIL batch 2 of 2, instances 2-3", "Roll, host by host"]
+
+
+def test_a_playbook_s_own_words_count_most(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text(ROLL)
+    assert _last_word(log).splitlines() == [
+        "hecto-local, at 'Batch | 2 of 2, instances 2-3': instance-2 does not start.",
+        "",
+        "Its instances are back.",
+    ]
+    log.write_text(PLAYBOOK)
+    assert _last_word(log) == ""
+
+
+def test_a_second_run_is_told_who_is_at_work(tmp_path: Path) -> None:
+    with (
+        locked(tmp_path / "lock", "works here"),
+        pytest.raises(Failure, match=f"process {os.getpid()}"),
+        locked(tmp_path / "lock", "works here", wait=False),
+    ):
+        pass
+    with locked(tmp_path / "lock", "works here", wait=False):
+        pass
 
 
 def test_a_playbook_s_first_failure_counts(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,119 @@
+"""What hecto-admin does to a database and says to open pages."""
+
+from __future__ import annotations
+
+import json
+import queue
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import socketio
+
+from hecto.migrations import revisions
+from tests.servers import REPOSITORY, Postgres, Site
+
+HEAD = revisions.known()[-1]
+NEXT = f"{int(HEAD) + 1:04d}"
+MIGRATION = '''"""A change of the schema."""
+from alembic import op
+revision, down_revision = "{revision}", "{before}"
+{declares}
+def upgrade() -> None:
+    op.execute("{sql}")
+'''
+
+
+@pytest.fixture
+def own(directory: Path, postgres: Postgres, redis_server, request) -> Site:
+    """A site that nobody else uses."""
+    found = Site(directory, postgres, redis_server, f"setup_{abs(hash(request.node.name)) % 10**9}")
+    found.setup()
+    return found
+
+
+@pytest.fixture
+def release(tmp_path: Path):
+    """The app with one more migration, as a release would carry it."""
+
+    def build(sql: str, declares: str = "") -> Path:
+        app = tmp_path / "app"
+        shutil.copytree(REPOSITORY / "app" / "hecto", app / "hecto", ignore=shutil.ignore_patterns("static"))
+        text = MIGRATION.format(revision=NEXT, before=HEAD, sql=sql, declares=declares)
+        (app / "hecto" / "migrations" / "versions" / f"{NEXT}_more.py").write_text(text)
+        return app
+
+    return build
+
+
+def hecto(site: Site, *words: str, app: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = site.environment(HECTO_DATABASE_USER="hecto_owner")
+    if app:
+        environment["PYTHONPATH"] = str(app)
+    return subprocess.run(
+        [sys.executable, "-m", "hecto.cli", *words], env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def schema(site: Site, **options) -> dict:
+    return json.loads(hecto(site, "schema", "--json", **options).stdout)
+
+
+def test_the_schema_is_told(own):
+    assert schema(own) == {"current": HEAD, "head": HEAD, "floor": None}
+
+
+def test_a_migration_that_hurts_changes_nothing(own, release):
+    app = release("CREATE INDEX ix_task_more ON task (title, id)")
+    for words in (["setup", "--check"], ["setup"]):
+        done = hecto(own, *words, app=app)
+        assert done.returncode == 1
+        assert f"revision {NEXT}" in done.stderr
+        assert "ix_task_more" in done.stderr
+    assert schema(own)["current"] == HEAD
+
+
+def test_what_takes_away_waits_for_those_that_use_it(own, release):
+    app = release("ALTER TABLE task DROP COLUMN description", f"contract, needs = True, '{HEAD}'")
+    for running in ([], ["--running", "0001"], ["--running", ""]):
+        done = hecto(own, "setup", *running, app=app)
+        assert done.returncode == 1
+        assert f"{NEXT} takes away" in done.stderr
+    done = hecto(own, "setup", "--running", HEAD, app=app)
+    assert done.returncode == 0, done.stderr
+    assert schema(own, app=app) == {"current": NEXT, "head": NEXT, "floor": HEAD}
+    # The release before it does not know the migration, but it finds what it left in the database.
+    assert schema(own) == {"current": NEXT, "head": HEAD, "floor": HEAD}
+    assert json.loads(hecto(own, "setup").stdout)["changed"] is False
+
+
+def test_a_lock_that_somebody_holds_is_waited_for_in_short_turns(own, release, postgres):
+    app = release("ALTER TABLE task ADD COLUMN more text")
+    holding = threading.Thread(
+        target=postgres.sql, args=(own.database, "BEGIN; LOCK TABLE task IN ACCESS SHARE MODE; SELECT pg_sleep(5)")
+    )
+    holding.start()
+    time.sleep(0.5)
+    done = hecto(own, "setup", app=app)
+    holding.join()
+    assert done.returncode == 0, done.stderr
+    assert "trying again" in done.stderr
+    assert json.loads(done.stdout)["migrations"] == [NEXT]
+
+
+def test_open_pages_hear_of_a_new_release(site, instances, member):
+    heard: queue.Queue = queue.Queue()
+    client = socketio.Client(reconnection=False)
+    client.on("release.new", heard.put)
+    client.connect(
+        member.base, transports=["websocket"], auth={"token": member.headers["Authorization"][7:]}, wait_timeout=10
+    )
+    try:
+        assert hecto(site, "announce", "0123456789ab").returncode == 0
+        assert heard.get(timeout=5) == {"release": "0123456789ab"}
+    finally:
+        client.disconnect()
