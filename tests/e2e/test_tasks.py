@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.e2e.people import Person, mark, not_reloaded
 
@@ -140,6 +140,26 @@ def test_assigning_closing_and_reopening(somebody: People, title: str) -> None:
     page.get_by_role("button", name="Reopen").click()
     expect(page.get_by_label("Facts")).to_contain_text("Open")
     expect(page.get_by_role("region", name="Activity")).to_contain_text("reopened this")
+
+
+def test_the_last_of_two_quick_choices_stands(somebody: People, title: str) -> None:
+    # Playwright sends the first request on by itself, past the browser's trust in the certificate.
+    mara, jonas = somebody("Mara", ignore_https_errors=True), somebody("Jonas")
+    task = mara.create_task(title)
+    page = mara.signed_in(f"/tasks/{task['id']}")
+    jonas_id, mara_id = (one.api.get(f"{one.site.url}/api/me", timeout=30).json()["id"] for one in (jonas, mara))
+    held: list[Route] = []
+    page.route("**/assignee", lambda route: route.continue_() if held else held.append(route))
+    page.get_by_label("Assignee").select_option(str(jonas_id))
+    while not held:
+        page.wait_for_timeout(20)
+    # The first is done, and while its answer is on its way the second choice is made.
+    done = held[0].fetch()
+    page.get_by_label("Assignee").select_option(str(mara_id))
+    held[0].fulfill(response=done)
+    expect(page.get_by_role("region", name="Activity")).to_contain_text("gave this to Mara")
+    expect(page.get_by_label("Assignee")).to_have_value(str(mara_id))
+    expect(page.locator(".toast")).to_have_count(0)
 
 
 def test_filters_are_in_the_address_and_going_back_undoes_them(somebody: People, title: str) -> None:
