@@ -151,6 +151,19 @@ def test_what_is_typed_while_a_write_is_under_way_is_sent_after_it(somebody: Peo
     expect(page.locator(".row-link").filter(has_text=title)).to_have_count(3)
 
 
+def test_what_happens_before_the_socket_is_there_is_made_up_for(somebody: People, title: str) -> None:
+    mara, jonas = somebody("Mara"), somebody("Jonas")
+    page = mara.signed_in(f"/tasks?q={title.replace(' ', '+')}")
+    late: list[Route] = []
+    page.route("**/static/app-*.js", lambda route: late.append(route))  # noqa: PLW0108  playwright marks it
+    page.reload(wait_until="commit")
+    expect(page.get_by_role("heading", name="No task fits")).to_be_visible()
+    jonas.create_task(title)
+    late[0].continue_()
+    connected(page)
+    expect(page.locator(".row-link")).to_have_text([title])
+
+
 def test_a_refused_write_says_why_and_keeps_what_was_typed(somebody: People, title: str) -> None:
     mara = somebody("Mara")
     page = mara.signed_in("/tasks")

@@ -61,7 +61,8 @@ function tellOf(record, verb, event) {
 
 function connect() {
   const socket = io({ transports: ["websocket"], ...RECONNECT });
-  let missed = false;
+  // Also at first: what happened since the page was made has not been heard.
+  let missed = true;
 
   socket.on("connect", () => {
     badge("live", "Live");
