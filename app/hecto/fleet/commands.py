@@ -99,7 +99,10 @@ def finish(options: Options, layout: Layout, supervisor: Supervisor) -> int:
         state = states.load(layout.fleet_state)
         if not options.check:
             claims.require(state, who, options.run)
-        if late := wait.until_ready(host, supervisor.units().wanted, options.release, fresh=False):
+        wanted = supervisor.units().wanted
+        if not wanted:
+            raise NotReadyError("hecto.target lists no instance, so nothing shows that a release is good.")
+        if late := wait.until_ready(host, wanted, options.release, fresh=False):
             raise NotReadyError(
                 f"Not every instance runs {options.release}: {describe(late)}. It is not remembered as good, and the "
                 f"others serve. Run hecto-fleet roll --release {options.release}, then this again; or roll back."
