@@ -15,7 +15,7 @@ from hecto.fleet import claim as claims
 from hecto.fleet import roll as rolling
 from hecto.fleet import secrets as secret_files
 from hecto.fleet import state as states
-from hecto.fleet.errors import NOT_READY, OK, FleetError, NotReadyError, UsageError
+from hecto.fleet.errors import INTERRUPTED, LOCKED, NOT_READY, OK, USAGE, FleetError, NotReadyError, UsageError
 from hecto.fleet.host import Host, Patience
 from hecto.fleet.layout import Layout
 from hecto.fleet.lock import exclusive
@@ -180,11 +180,16 @@ def _alone(options: Options, layout: Layout) -> Iterator[dict[str, Any]]:
         return
     with exclusive(layout.lock):
         begun = time.monotonic()
+        goal = {"release": release} if (release := getattr(options, "release", None)) else {}
         try:
             yield done
         except FleetError as error:
-            goal = {"release": release} if (release := getattr(options, "release", None)) else {}
-            _note(options, layout, begun, **goal, result=str(error).splitlines()[0], exit_code=error.code)
+            # What was refused did nothing.
+            if error.code not in (USAGE, LOCKED):
+                _note(options, layout, begun, **goal, result=str(error).splitlines()[0], exit_code=error.code)
+            raise
+        except KeyboardInterrupt:
+            _note(options, layout, begun, **goal, result="interrupted", exit_code=INTERRUPTED)
             raise
         if done.pop("changed", False):
             said = {name: value for name, value in done.items() if value not in ([], None, "", False)}
