@@ -213,6 +213,7 @@ def test_the_rate_of_a_user_is_limited_over_all_instances(site, admin):
     assert answers[0].headers["RateLimit-Policy"] == '"user";q=10;w=60'
     assert answers[9].headers["RateLimit"].startswith('"user";r=0;t=')
     assert 1 <= int(answers[11].headers["Retry-After"]) <= 60
+    assert answers[11].headers["RateLimit"].startswith('"user";r=0;t=')
 
 
 def test_cookie_writes_need_the_token_and_our_own_origin(instance, admin, site):

@@ -94,6 +94,7 @@ class Allowance:
 class LocalLimiter:
     """Counts in this process while Redis is away: a fleet of a hundred then allows more, but never without bound."""
 
+    # As many are counted; then the oldest is forgotten, as if its time were over.
     MOST = 10_000
 
     def __init__(self) -> None:
@@ -105,8 +106,10 @@ class LocalLimiter:
         used, ends = self._counts.get(key, (0, 0.0))
         if ends <= now:
             used, ends = 0, now + window
-        if len(self._counts) >= self.MOST:
-            self._counts = {key: value for key, value in self._counts.items() if value[1] > now}
+            # The newest goes to the end, so the first is the one that runs out first.
+            self._counts.pop(key, None)
+            if len(self._counts) >= self.MOST:
+                del self._counts[next(iter(self._counts))]
         self._counts[key] = (used + 1, ends)
         return used + 1, int(ends - now) + 1
 
@@ -150,9 +153,8 @@ class Gate:
         actor = self._check(record, credentials)
         allowance = Allowance(self._per_minute, max(0, self._per_minute - count), reset)
         if count > self._per_minute:
-            raise TooManyRequests(
-                f"You may make {self._per_minute} requests a minute. Try again in {reset} seconds.", reset
-            )
+            detail = f"You may make {self._per_minute} requests a minute. Try again in {reset} seconds."
+            raise TooManyRequests(detail, reset, allowance.headers())
         return actor, allowance
 
     def forget(self, session_id: str, *, revoked: bool) -> None:
@@ -171,12 +173,15 @@ class Gate:
         self._store.use(mark)
 
     def active_users(self) -> int:
-        """How many users made a request within the last five minutes, on any instance; raises what redis-py raises."""
-        now = clock.now().timestamp()
-        pipeline = self._store.client.pipeline(transaction=False)
-        pipeline.zremrangebyscore(ACTIVE_USERS, 0, now - ACTIVE_SECONDS)
-        pipeline.zcard(ACTIVE_USERS)
-        return int(pipeline.execute()[1])
+        """How many users made a request within the last five minutes, on any instance; raises StoreUnavailable."""
+
+        def count(client: redis.Redis) -> int:
+            pipeline = client.pipeline(transaction=False)
+            pipeline.zremrangebyscore(ACTIVE_USERS, 0, clock.now().timestamp() - ACTIVE_SECONDS)
+            pipeline.zcard(ACTIVE_USERS)
+            return int(pipeline.execute()[1])
+
+        return self._store.use(count)
 
     def _from_store(self, session_id: str) -> tuple[SessionRecord | None, int, int]:
         found = self._store.use(lambda client: self._ask(session_id, client))
