@@ -110,20 +110,23 @@ def kill_nginx_worker(host: Host) -> str:
     return "kill -9 of a worker of nginx"
 
 
-def kill_roller(host: Host, after: float) -> str:
-    """The roller dies in mid-roll; the same command, given again, goes on from there."""
+def kill_roller(host: Host, pause: float) -> str:
+    """The roller dies a moment after its first move; the same command, given again, goes on from there."""
     roll = f"{FLEET} roll --all --release $(basename $(readlink /opt/hecto/current)) --json"
     pid = "/run/hecto-chaos-roller.pid"
     before = host.processes()
     first = host.spawn(f"echo $$ > {pid}; exec {roll}")
-    time.sleep(after)
+    deadline = time.monotonic() + ROLLER_SECONDS
+    while not _moved(before, host.processes()) and first.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.5)
+    time.sleep(pause)
     killed = host.run(f"kill -9 $(cat {pid})", check=False)
     said = first.communicate(timeout=ROLLER_SECONDS)[0]
     assert killed.code == 0, f"the roll had ended before it could be killed: {said}"
     between = host.processes()
     second = host.run(roll)
     done, rest = _moved(before, between), _moved(between, host.processes())
-    assert done, f"the roller was killed after {after:g} s, before it had done anything"
+    assert done, "the roller did nothing until it was killed"
     assert done | rest == set(before), f"instances {set(before) - done - rest} were not moved at all"
     # The one that the roller had in hand may have been stopped by one and started by the other.
     assert len(done & rest) <= IN_HAND, f"instances {done & rest} were moved twice: the second roll began anew"

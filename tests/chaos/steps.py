@@ -88,10 +88,10 @@ def freeze(campaign: Campaign, count: int = 1) -> None:
     campaign.host.wait_until_ready()
 
 
-def kill_the_roller(campaign: Campaign, after: tuple[float, float] = (6.0, 12.0)) -> None:
+def kill_the_roller(campaign: Campaign, pause: tuple[float, float] = (0.0, 6.0)) -> None:
     """A rolling restart whose roller dies in the middle, and goes on when it is called again."""
     with campaign.phase("roll whose roller is killed"):
-        moment = campaign.random.uniform(*after)
+        moment = campaign.random.uniform(*pause)
         campaign.strike(lambda host: faults.kill_roller(host, moment), kills=1)
     campaign.host.wait_until_ready()
 

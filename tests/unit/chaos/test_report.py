@@ -62,6 +62,7 @@ def test_the_verdict_names_what_was_not_kept() -> None:
         "at least 3 requests": "yes",
         "at least 60 kill -9": "yes",
         "p99 in a roll at most 3 times that before": "NO",
+        "errors of an outage end within 10 s": "yes",
         "the roll there under 60 s": "yes",
         "the roll back under 60 s": "NO",
     }
