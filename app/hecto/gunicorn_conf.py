@@ -33,7 +33,8 @@ backlog = 1024
 
 # The app is imported before the socket answers: "started" means "can serve", and a broken release fails at once.
 preload_app = True
-timeout = 30
+# A worker that is stopped or hangs is killed after this long; until then nginx gives each of its requests to another.
+timeout = 15
 graceful_timeout = 25
 # nginx opens a connection for each request: on a unix socket that costs nothing, and no request can meet a closing one.
 keepalive = 0

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+from alembic.script import ScriptDirectory
 
 from hecto.migrations import migrate, revisions
 from hecto.migrations.rules import Revision, check, floor
@@ -163,6 +166,14 @@ def test_the_floor_is_what_applied_migrations_need():
 
 def test_the_migrations_of_this_release_hurt_nobody():
     assert check([migrate.offline(one) for one in revisions.known()]) == []
+
+
+def test_revisions_are_numbers_in_one_line():
+    """Numbers are compared to tell which of two schemas is newer, here and on hosts."""
+    script = ScriptDirectory(str(revisions.VERSIONS.parent))
+    line = [one.revision for one in script.walk_revisions()][::-1]
+    assert line == revisions.known() == sorted(line)
+    assert all(re.fullmatch(r"\d{4}", revision) for revision in line)
 
 
 def test_a_contracting_migration_waits_for_releases_that_know_better(monkeypatch):

@@ -1,51 +1,73 @@
-"""One deploy at a time on a host, from its first step to its last."""
+"""One deploy at a time on a host, from its first step to its last.
+
+The lock keeps single commands apart; a deploy is many of them, with pauses in which another could come in between.
+"""
 
 import time
 
 from hecto.fleet import state as states
 from hecto.fleet.errors import LockedError
 from hecto.fleet.layout import Layout
-from hecto.fleet.state import Claim
+from hecto.fleet.state import Claim, State
+from hecto.fleet.words import clock
 
-# Each step of a deploy holds the host for this long at least: more than the pause between two steps, and little to wait
-# for after a control machine that was switched off.
-STEP_SECONDS = 60.0
+# Each step holds the host for at least this long: more than any pause between two steps, and little to wait for after a
+# control machine that was switched off.
+STEP = 120.0
 
 
-def claim(layout: Layout, who: str, run: str, release: str | None, seconds: float, *, take_over: bool = False) -> Claim:
-    """Take the host for a deploy, or hold it for longer; raises LockedError while somebody else has it."""
+def take(
+    layout: Layout, who: str, run: str, release: str | None, seconds: float, *, over: bool = False
+) -> tuple[Claim, Claim | None]:
+    """Take the host, or hold it for longer; returns the claim and the one that was taken over.
+
+    Raises LockedError while another holds it, unless it is to be taken `over`.
+    """
     state = states.load(layout.fleet_state)
-    if not take_over:
-        require(state.claim, who, run)
+    if not over:
+        require(state, who, run)
     now = time.time()
-    mine = state.claim if state.claim and (state.claim.who, state.claim.run) == (who, run) else None
-    until = max(now + seconds, mine.until if mine and mine.holds else 0.0)
-    state.claim = Claim(who, run, release, mine.since if mine and mine.holds else now, until)
+    before = state.claim if state.claim and state.claim.holds else None
+    mine = before if before and is_of(before, who, run) else None
+    until = max(now + seconds, mine.until if mine else 0.0)
+    state.claim = Claim(who, run, release, mine.since if mine else now, until)
     states.save(layout.fleet_state, state)
-    return state.claim
+    return state.claim, before if before is not mine else None
 
 
-def unclaim(layout: Layout, who: str, run: str) -> bool:
-    """Give the host back; returns whether it was ours. Somebody else's claim stays."""
+def give_back(layout: Layout, who: str, run: str) -> bool:
+    """End the claim; returns whether there was one of ours. Another's stays."""
     state = states.load(layout.fleet_state)
-    if state.claim is None or (state.claim.who, state.claim.run) != (who, run):
+    if state.claim is None or not is_of(state.claim, who, run):
         return False
     state.claim = None
     states.save(layout.fleet_state, state)
     return True
 
 
-def require(held: Claim | None, who: str, run: str) -> None:
-    """Raise LockedError when somebody else has the host."""
-    if held is None or not held.holds or (held.who, held.run) == (who, run):
+def is_of(claim: Claim, who: str, run: str) -> bool:
+    """Whether a claim belongs to this deploy."""
+    return (claim.who, claim.run) == (who, run)
+
+
+def require(state: State, who: str, run: str) -> None:
+    """Raise LockedError while another holds the host."""
+    held = state.claim
+    if held is None or not held.holds or is_of(held, who, run):
         return
-    goal = f" to {held.release}" if held.release else ""
+    goal = f" release {held.release}" if held.release else ""
     raise LockedError(
-        f"{held.who} is deploying{goal} since {clock(held.since)}. Nothing was changed. Wait for its end; if it was "
-        f"interrupted, the host is free at {clock(held.until)}, or at once with --take-over."
+        f"{held.who} is deploying{goal} to this host since {clock(held.since)}. Nothing was changed. Wait for its end; "
+        f"if it was interrupted, the host is free at {clock(held.until)} by itself, or at once by --take-over "
+        "(hecto-fleet claim --take-over).",
+        who=held.who,
+        release=held.release,
+        since=clock(held.since),
+        until=clock(held.until),
     )
 
 
-def clock(moment: float) -> str:
-    """A moment for a person, with its time zone."""
-    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(moment))
+def extend(state: State, who: str, run: str, seconds: float) -> None:
+    """Hold the host until a step of `seconds` has surely ended, where it is ours; the caller saves."""
+    if state.claim and is_of(state.claim, who, run):
+        state.claim.until = max(state.claim.until, time.time() + seconds + STEP)

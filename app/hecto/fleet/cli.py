@@ -4,18 +4,18 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from hecto.fleet import commands, releases
-from hecto.fleet.errors import FleetError, UsageError
+from hecto.fleet.errors import INTERRUPTED, FleetError, UsageError
+from hecto.fleet.host import Patience
 from hecto.fleet.layout import Layout
 from hecto.fleet.supervisor import Supervisor, Systemd
-from hecto.fleet.wait import Patience
 
 _EXIT_CODES = (
-    "exit codes: 0 done, 1 instances not ready, 2 wrong usage, 3 another run is at work, 4 failed and needs a person, "
-    "5 failed and everything is back on what it ran before"
+    "exit codes: 0 done, 1 instances not ready, 2 wrong usage, 3 another run or deploy is at work, "
+    "4 failed and needs a person, 5 failed and everything is back on what it ran before"
 )
 
 
@@ -32,9 +32,12 @@ def run(options: argparse.Namespace, layout: Layout, supervisor: Supervisor) -> 
         return int(options.command(options, layout, supervisor))
     except FleetError as error:
         if options.json:
-            print(json.dumps({"changed": False, "error": str(error), "exit_code": error.code}))
-        print(f"hecto-fleet: {error}", file=sys.stderr)
+            print(json.dumps({"changed": False, **error.details, "error": str(error), "exit_code": error.code}))
+        commands.say(f"hecto-fleet: {error}")
         return error.code
+    except KeyboardInterrupt:
+        commands.say("hecto-fleet: interrupted. What was begun is remembered: the same command goes on with it.")
+        return INTERRUPTED
 
 
 def parser() -> argparse.ArgumentParser:
@@ -48,12 +51,10 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument("--json", action="store_true", help="one JSON object on standard output")
         return sub
 
-    status = command("status", commands.status, "show every instance")
+    status = command("status", commands.status, "show every instance, and what a roll or a deploy is at")
     status.add_argument("--watch", action="store_true", help="again every second until interrupted")
     history = command("history", commands.history, "show who changed the fleet, when and how it went")
-    history.add_argument(
-        "--lines", type=int, default=20, metavar="N", help="the latest, 0 for all; default %(default)s"
-    )
+    history.add_argument("--lines", type=int, default=0, metavar="N", help="the latest only; default: all")
 
     apply = command("apply", commands.apply, "start missing instances, drain and stop surplus ones, restart none")
     apply.add_argument("--instances", type=int, required=True, metavar="N")
@@ -63,12 +64,12 @@ def parser() -> argparse.ArgumentParser:
     roll.add_argument("--release", metavar="ID", help="default: the current one")
     roll.add_argument("--all", action="store_true", help="also those that run what they should")
     roll.add_argument("--instances", type=_numbers, metavar="N,N", help="only these, as one batch of a larger roll")
+    roll.add_argument("--batch", type=int, metavar="N", help="so many at a time; default: a tenth of the fleet")
 
-    activate = command("activate", commands.activate, "make an unpacked release current, link its assets")
-    activate.add_argument("--release", metavar="ID", required=True)
-    finish = command("finish", commands.finish, "remember that this host runs a release well, end the claim")
-    finish.add_argument("--release", metavar="ID", required=True)
+    activate = command("activate", commands.activate, "make an unpacked release current, link its assets, prune")
+    finish = command("finish", commands.finish, "remember that this host runs a release well, end the claim, prune")
     for sub in (activate, finish):
+        sub.add_argument("--release", metavar="ID", required=True)
         sub.add_argument(
             "--keep", type=int, default=releases.KEEP, metavar="N", help="old releases; default %(default)s"
         )
@@ -78,23 +79,38 @@ def parser() -> argparse.ArgumentParser:
     claim.add_argument(
         "--seconds", type=float, default=600, metavar="S", help="until it ends by itself; default %(default)g s"
     )
-    claim.add_argument("--take-over", action="store_true", help="although somebody else has it")
+    claim.add_argument("--take-over", action="store_true", help="although another has it")
     unclaim = command("unclaim", commands.unclaim, "give the host back")
-
     secrets = command("secrets", commands.secrets, "write secrets, a JSON object of names and values on standard input")
-    for sub in (apply, roll, activate, finish, secrets):
-        sub.add_argument("--check", "--dry-run", action="store_true", help="say what would change, change nothing")
-    for sub in (apply, roll, activate, finish, claim, unclaim):
-        sub.add_argument("--who", metavar="NAME", help="for the history; default: the user behind sudo")
-        sub.add_argument("--run", default="", metavar="ID", help="tells one deploy of the same person from another")
-    for sub in (apply, roll, finish):
-        _add_patience(sub)
+
+    _looking((apply, roll, activate, finish, secrets))
+    _signing((apply, roll, activate, finish, claim, unclaim, secrets))
+    _waiting((apply, roll, finish))
     return top
 
 
-def _add_patience(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--ready-timeout", type=float, default=Patience.ready, metavar="S", help="default %(default)g s")
-    sub.add_argument("--drain-timeout", type=float, default=Patience.drain, metavar="S", help="default %(default)g s")
+def _looking(subs: Iterable[argparse.ArgumentParser]) -> None:
+    for sub in subs:
+        sub.add_argument(
+            "--check", "--dry-run", "--plan-only", action="store_true", help="say what would change, change nothing"
+        )
+
+
+def _signing(subs: Iterable[argparse.ArgumentParser]) -> None:
+    for sub in subs:
+        sub.add_argument("--who", metavar="NAME", help="for others and the history; default: the user behind sudo")
+        sub.add_argument("--run", default="", metavar="ID", help="tells one deploy of the same person from another")
+
+
+def _waiting(subs: Iterable[argparse.ArgumentParser]) -> None:
+    texts = {
+        "--ready-timeout": (Patience.ready, "for a start"),
+        "--drain-timeout": (Patience.drain, "for requests in hand"),
+        "--canary-seconds": (Patience.canary, "that a canary is watched"),
+    }
+    for sub in subs:
+        for name, (default, text) in texts.items():
+            sub.add_argument(name, type=float, default=default, metavar="S", help=f"{text}; default %(default)g s")
 
 
 def _numbers(text: str) -> list[int]:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -9,16 +10,18 @@ from contextlib import contextmanager
 from typing import Any
 
 from hecto.fleet import apply as applying
-from hecto.fleet import audit, releases, snapshot, table, wait
+from hecto.fleet import audit, deploys, releases, snapshot, table, wait
 from hecto.fleet import claim as claims
 from hecto.fleet import roll as rolling
 from hecto.fleet import secrets as secret_files
 from hecto.fleet import state as states
 from hecto.fleet.errors import NOT_READY, OK, FleetError, NotReadyError, UsageError
+from hecto.fleet.host import Host, Patience
 from hecto.fleet.layout import Layout
-from hecto.fleet.lock import exclusive, is_free
+from hecto.fleet.lock import exclusive
+from hecto.fleet.plan import Order
 from hecto.fleet.supervisor import Supervisor
-from hecto.fleet.wait import Patience
+from hecto.fleet.words import describe, spell
 
 Options = argparse.Namespace
 
@@ -26,14 +29,10 @@ Options = argparse.Namespace
 def status(options: Options, layout: Layout, supervisor: Supervisor) -> int:
     """Show every instance, and what a roll or a deploy is at."""
     while True:
-        now = snapshot.take(layout, supervisor)
-        notes = table.deploy_notes(states.load(layout.fleet_state), is_rolling=not is_free(layout.lock))
+        now, known = snapshot.take(layout, supervisor), deploys.look(layout)
         if options.watch and sys.stdout.isatty():
             print("\033[H\033[2J", end="")
-        if options.json:
-            print(json.dumps(now.as_json() | notes.as_json()), flush=True)
-        else:
-            print("\n".join([table.render(now), *notes.lines()]), flush=True)
+        _report(options, now.as_json() | known.as_json(), "\n".join([table.render(now), *known.lines()]))
         if not options.watch:
             return OK if now.ready else NOT_READY
         try:
@@ -42,34 +41,18 @@ def status(options: Options, layout: Layout, supervisor: Supervisor) -> int:
             return OK
 
 
-def history(options: Options, layout: Layout, _: Supervisor) -> int:
-    """Show the latest lines of the history, newest last."""
-    lines = audit.read(layout.history)[-options.lines :]
-    for line in lines:
-        print(json.dumps(line) if options.json else table.history_line(line))
-    if not lines and not options.json:
-        print("Nothing has changed the fleet of this host yet.")
-    return OK
-
-
 def apply(options: Options, layout: Layout, supervisor: Supervisor) -> int:
     """Bring the fleet to its size."""
     release = options.release or _current(layout)
+    host = _host(options, layout, supervisor)
     with _alone(options, layout) as done:
-        claims.require(states.load(layout.fleet_state).claim, audit.who(options.who), options.run)
-        plan = applying.apply(
-            layout,
-            supervisor,
-            options.instances,
-            release,
-            check=options.check,
-            patience=_patience(options),
-            say=_say,
-        )
-        done.update({"release": release, "instances": options.instances, **plan.as_json()})
+        if options.who and not options.check:
+            claims.require(states.load(layout.fleet_state), options.who, options.run)
+        plan = applying.apply(host, options.instances, release, check=options.check)
+        done.update(release=release, instances=options.instances, **plan.as_json())
     would = "would " if options.check else ""
     parts = [
-        f"{would}{verb} {applying.spell(numbers)}"
+        f"{would}{verb} {spell(numbers)}"
         for verb, numbers in (("start", plan.start), ("stop", plan.stop), ("resume", plan.resume + plan.admit))
         if numbers
     ]
@@ -83,14 +66,16 @@ def apply(options: Options, layout: Layout, supervisor: Supervisor) -> int:
 def roll(options: Options, layout: Layout, supervisor: Supervisor) -> int:
     """Move what has to be moved."""
     release = options.release or _current(layout)
-    order = rolling.Order(release, audit.who(options.who), options.run, options.all, options.instances)
+    order = Order(release, audit.who(options.who), options.run, options.all, options.instances, options.batch)
     with _alone(options, layout) as done:
-        done["release"] = release
-        rolled = rolling.roll(layout, supervisor, order, check=options.check, patience=_patience(options), say=_say)
+        rolled = rolling.roll(_host(options, layout, supervisor), order, check=options.check)
         done.update(rolled.as_json())
-    numbers = [number for batch in rolled.batches for number in batch] if options.check else rolled.moved
-    would = "would move" if options.check else "moved"
-    text = f"{would} {applying.spell(numbers)} to {release}" if numbers else "no roll is due, nothing to do"
+    if not rolled.batches:
+        text = "no roll is due, nothing to do"
+    elif options.check:
+        text = f"would move to {release}, one batch after the other: " + ", ".join(map(spell, rolled.batches))
+    else:
+        text = f"moved {spell(rolled.moved)} to {release}"
     _report(options, rolled.as_json(), text)
     return OK
 
@@ -106,47 +91,66 @@ def activate(options: Options, layout: Layout, _: Supervisor) -> int:
 
 
 def finish(options: Options, layout: Layout, supervisor: Supervisor) -> int:
-    """Remember the release as good; raises NotReadyError unless every wanted instance runs it and is ready."""
-    applying.require_release(layout, options.release)
+    """Remember a release as good, now that every wanted instance runs it."""
+    releases.require(layout, options.release)
+    host = _host(options, layout, supervisor)
+    who = audit.who(options.who)
     with _alone(options, layout) as done:
-        wanted = supervisor.units().wanted
-        if late := wait.until_ready(layout, supervisor, wanted, options.release, _patience(options).ready):
-            raise NotReadyError(
-                f"Not every instance runs {options.release}: {applying.describe(late)}. It is not remembered as good. "
-                f"Run hecto-fleet roll --release {options.release}, or roll back."
-            )
         state = states.load(layout.fleet_state)
-        changed = state.last_good != options.release or state.roll is not None
-        removed = releases.prune(layout, options.release, options.keep, check=options.check)
         if not options.check:
-            rolling.finish_state(layout, state, options.release)
-            claims.unclaim(layout, audit.who(options.who), options.run)
-        done.update({"changed": changed or bool(removed), "release": options.release, "removed": removed})
-    _report(options, dict(done), f"{options.release} is the last good release")
+            claims.require(state, who, options.run)
+        if late := wait.until_ready(host, supervisor.units().wanted, options.release, fresh=False):
+            raise NotReadyError(
+                f"Not every instance runs {options.release}: {describe(late)}. It is not remembered as good, and the "
+                f"others serve. Run hecto-fleet roll --release {options.release}, then this again; or roll back."
+            )
+        is_new = state.last_good != options.release or state.roll is not None
+        removed = releases.prune(layout, {options.release}, options.keep, check=options.check)
+        if not options.check:
+            state.last_good, state.roll = options.release, None
+            state.claim = None if state.claim and claims.is_of(state.claim, who, options.run) else state.claim
+            states.save(layout.fleet_state, state)
+        result = {"changed": is_new or bool(removed), "release": options.release, "removed": removed}
+        done.update(result)
+    _report(options, result, f"{options.release} is the last good release")
     return OK
 
 
 def claim(options: Options, layout: Layout, _: Supervisor) -> int:
     """Take the host for a deploy."""
-    with exclusive(layout.lock):
-        held = claims.claim(
+    with _alone(options, layout) as done:
+        taken, before = claims.take(
             layout,
             audit.who(options.who),
             options.run,
             options.release,
             options.seconds,
-            take_over=options.take_over,
+            over=options.take_over,
         )
-    result = {"changed": True, "who": held.who, "since": claims.clock(held.since), "until": claims.clock(held.until)}
-    _report(options, result, f"{held.who} has this host until {result['until']}")
+        if before:
+            done.update(changed=True, release=options.release, taken_from=before.who)
+    result = {"changed": True, **deploys.claim_as_json(taken), "taken_from": before.who if before else None}
+    taken_from = f", taken over from {before.who}" if before else ""
+    _report(options, result, f"{taken.who} has this host until {result['until']}{taken_from}")
     return OK
 
 
 def unclaim(options: Options, layout: Layout, _: Supervisor) -> int:
     """Give the host back."""
-    with exclusive(layout.lock):
-        was_ours = claims.unclaim(layout, audit.who(options.who), options.run)
+    with _alone(options, layout):
+        was_ours = claims.give_back(layout, audit.who(options.who), options.run)
     _report(options, {"changed": was_ours}, "the host is free" if was_ours else "there was no claim of yours")
+    return OK
+
+
+def history(options: Options, layout: Layout, _: Supervisor) -> int:
+    """Show the latest lines of the history, newest last; with --json each is one object on a line of its own."""
+    lines = audit.read(layout.history)
+    lines = lines[-options.lines :] if options.lines else lines
+    for line in lines:
+        _report(options, line, table.history_line(line))
+    if not lines and not options.json:
+        print("Nothing has changed the fleet of this host yet.")
     return OK
 
 
@@ -157,7 +161,10 @@ def secrets(options: Options, layout: Layout, _: Supervisor) -> int:
     except (ValueError, TypeError):
         # Without the parser's own words: they would quote a part of the input.
         raise UsageError("Standard input is not a JSON object of names and values. No secret was written.") from None
+    begun = time.monotonic()
     changed = secret_files.write(layout.secrets, wanted, check=options.check)
+    if changed and not options.check:
+        _note(options, layout, begun, names=changed, result="done")
     _report(options, {"changed": bool(changed), "names": changed}, "changed: " + (" ".join(changed) or "none"))
     return OK
 
@@ -166,7 +173,7 @@ def secrets(options: Options, layout: Layout, _: Supervisor) -> int:
 def _alone(options: Options, layout: Layout) -> Iterator[dict[str, Any]]:
     """Hold the fleet while it is changed, and write down what came of it. Looking is allowed at any time."""
     done: dict[str, Any] = {}
-    if options.check:
+    if getattr(options, "check", False):
         yield done
         return
     with exclusive(layout.lock):
@@ -174,13 +181,16 @@ def _alone(options: Options, layout: Layout) -> Iterator[dict[str, Any]]:
         try:
             yield done
         except FleetError as error:
-            release = done.get("release") or getattr(options, "release", None)
-            result = {"release": release, "result": str(error), "exit_code": error.code}
-            audit.write(layout.history, audit.who(options.who), options.name, time.monotonic() - begun, result)
+            goal = {"release": release} if (release := getattr(options, "release", None)) else {}
+            _note(options, layout, begun, **goal, result=str(error).splitlines()[0], exit_code=error.code)
             raise
-        if done.get("changed"):
-            result = {key: value for key, value in done.items() if value not in ([], None, "")} | {"result": "done"}
-            audit.write(layout.history, audit.who(options.who), options.name, time.monotonic() - begun, result)
+        if done.pop("changed", False):
+            said = {name: value for name, value in done.items() if value not in ([], None, "", False)}
+            _note(options, layout, begun, **said, result="done")
+
+
+def _note(options: Options, layout: Layout, begun: float, **result: Any) -> None:
+    audit.write(layout.history, audit.who(options.who), options.name, time.monotonic() - begun, result)
 
 
 def _current(layout: Layout) -> str:
@@ -190,14 +200,22 @@ def _current(layout: Layout) -> str:
     return release
 
 
-def _patience(options: Options) -> Patience:
-    return Patience(ready=options.ready_timeout, drain=options.drain_timeout)
+def _host(options: Options, layout: Layout, supervisor: Supervisor) -> Host:
+    patience = Patience(ready=options.ready_timeout, drain=options.drain_timeout, canary=options.canary_seconds)
+    return Host(layout, supervisor, patience, say)
 
 
-def _say(text: str) -> None:
-    # Progress goes beside the result, so that standard output stays one JSON object.
-    print(text, file=sys.stderr, flush=True)
+def say(text: str) -> None:
+    """Tell how far a run is, beside the result, so that standard output stays one JSON object."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        # Whoever started this has gone away. That must not stop it half-way.
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115  until the process ends
 
 
 def _report(options: Options, result: dict[str, Any], text: str) -> None:
-    print(json.dumps(result) if options.json else text)
+    try:
+        print(json.dumps(result) if options.json else text, flush=True)
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  until the process ends

@@ -3,15 +3,18 @@
 import http.client
 import json
 import socket
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 # An idle instance answers within 2 ms. A second is long enough for a starved one and short enough for a person.
 TIMEOUT = 1.0
-# A check renders every page once; on two busy cores, the first time after a start, that takes some seconds.
+# A check runs every page once, on busy cores and for the first time in this process.
 CHECK_TIMEOUT = 20.0
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,10 @@ class Reply:
 
 class ControlError(Exception):
     """The instance gave no usable answer."""
+
+
+class SilentError(ControlError):
+    """The instance is there and gave no answer in time."""
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -54,26 +61,40 @@ def ask(path: Path, action: str = "status", timeout: float = TIMEOUT) -> Reply:
         raise ControlError(f"unusable answer ({type(error).__name__}: {error})") from error
 
 
-def check(path: Path, timeout: float = CHECK_TIMEOUT) -> str | None:
-    """Have one instance look whether its release works here; returns what does not."""
-    try:
-        status, body = _request(path, "GET", "check", timeout)
-    except ControlError as error:
-        return f"could not be checked: {error}"
+def check(path: Path, timeout: float = CHECK_TIMEOUT) -> list[str]:
+    """Have one instance try itself whether its release works here; returns what does not."""
+    status, body = _request(path, "GET", "check", timeout)
     # A release from before there was a check: that it is ready has to do.
     if status in (200, 404):
-        return None
-    found = body.get("failed") if isinstance(body, dict) else None
-    return "does not work here: " + "; ".join(map(str, found or [f"its check answered {status}"]))
+        return []
+    failed = body.get("failed") if isinstance(body, dict) else None
+    return [str(one) for one in failed] if isinstance(failed, list) and failed else [f"answered {status}"]
 
 
-def check_all(paths: dict[int, Path], timeout: float = CHECK_TIMEOUT) -> dict[int, str]:
-    """Check many instances at once; returns those that do not work."""
-    if not paths:
-        return {}
+def ask_all(
+    paths: Mapping[int, Path], action: str = "status", timeout: float = TIMEOUT
+) -> dict[int, Reply | ControlError]:
+    """Ask many instances at once: a hung one costs its own timeout, not everybody's."""
+    return _all(paths, lambda path: ask(path, action, timeout))
+
+
+def check_all(paths: Mapping[int, Path], timeout: float = CHECK_TIMEOUT) -> dict[int, list[str] | ControlError]:
+    """Have many instances check themselves at once."""
+    return _all(paths, lambda path: check(path, timeout))
+
+
+def _all(paths: Mapping[int, Path], does: Callable[[Path], Answer]) -> dict[int, Answer | ControlError]:
+    def one(path: Path) -> Answer | ControlError:
+        try:
+            return does(path)
+        except ControlError as error:
+            return error
+
+    if len(paths) <= 1:
+        # Polled many times a second while one instance moves: a thread would cost more than the question.
+        return {number: one(path) for number, path in paths.items()}
     with ThreadPoolExecutor(max_workers=min(len(paths), 128)) as pool:
-        found = zip(paths, pool.map(lambda number: check(paths[number], timeout), paths), strict=True)
-        return {number: trouble for number, trouble in found if trouble}
+        return dict(zip(paths, pool.map(one, paths.values()), strict=True))
 
 
 def _request(path: Path, method: str, action: str, timeout: float) -> tuple[int, Any]:
@@ -81,32 +102,17 @@ def _request(path: Path, method: str, action: str, timeout: float) -> tuple[int,
     try:
         connection.request(method, f"/control/{action}")
         response = connection.getresponse()
-        return response.status, json.loads(response.read(1_000_000))
+        body = response.read(1_000_000)
+        # Who knows no such action may say so in any form.
+        return response.status, None if response.status == 404 else json.loads(body)
     except TimeoutError:
-        raise ControlError(f"no answer within {timeout:g} s") from None
+        raise SilentError(f"no answer within {timeout:g} s") from None
     except (FileNotFoundError, ConnectionRefusedError):
         raise ControlError("does not listen") from None
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise ControlError(f"unusable answer ({type(error).__name__}: {error})") from error
     finally:
         connection.close()
-
-
-def ask_all(
-    paths: dict[int, Path], action: str = "status", timeout: float = TIMEOUT
-) -> dict[int, Reply | ControlError]:
-    """Ask many instances at once: a hung one costs its own timeout, not everybody's."""
-
-    def one(number: int) -> Reply | ControlError:
-        try:
-            return ask(paths[number], action, timeout)
-        except ControlError as error:
-            return error
-
-    if not paths:
-        return {}
-    with ThreadPoolExecutor(max_workers=min(len(paths), 128)) as pool:
-        return dict(zip(paths, pool.map(one, paths), strict=True))
 
 
 def _parse(body: dict[str, Any]) -> Reply:

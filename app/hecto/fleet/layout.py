@@ -53,10 +53,6 @@ class Layout:
     def history(self) -> Path:
         return self.log / "fleet.log"
 
-    def hold(self, number: int) -> Path:
-        """While this file is there, the instance starts without taking traffic."""
-        return self.run / "control" / f"{number}.hold"
-
     def release(self, release_id: str) -> Path:
         return self.releases / release_id
 
@@ -77,6 +73,22 @@ class Layout:
 
     def unpin(self, number: int) -> None:
         (self.pins / str(number)).unlink(missing_ok=True)
+
+    def hold(self, number: int) -> None:
+        """Have an instance take no traffic when it starts."""
+        self.unhold(number)
+        # The directory belongs to the instances' user, so a link there must not lead root elsewhere.
+        os.close(os.open(self._hold(number), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644))
+
+    def unhold(self, number: int) -> None:
+        """Have an instance take traffic as soon as it has started; one that is held already stays so."""
+        self._hold(number).unlink(missing_ok=True)
+
+    def is_on_hold(self, number: int) -> bool:
+        return self._hold(number).exists()
+
+    def _hold(self, number: int) -> Path:
+        return self.run / "control" / f"{number}.hold"
 
     def pinned(self) -> dict[int, str]:
         """Every pin on the host."""

@@ -3,14 +3,15 @@
 import fcntl
 import json
 import os
-import pwd
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from hecto.fleet import audit
 from hecto.fleet.errors import LockedError
+from hecto.fleet.words import clock
 
 
 @contextmanager
@@ -18,13 +19,11 @@ def exclusive(path: Path) -> Iterator[None]:
     """Hold the fleet, or say who does. The kernel frees the lock when the holder ends, however it ends."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _lock(descriptor):
             raise LockedError(
                 f"Another run is changing the fleet: {_describe(os.pread(descriptor, 4096, 0))}. "
                 "Nothing was changed. Wait until it has ended, then run this again."
-            ) from None
+            )
         _sign(descriptor)
         yield
     finally:
@@ -34,11 +33,10 @@ def exclusive(path: Path) -> Iterator[None]:
 def is_free(path: Path) -> bool:
     """Whether nobody holds the fleet at this moment."""
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     except FileNotFoundError:
         return True
     try:
-        # Shared: looking is in nobody's way for longer than this call.
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
@@ -47,11 +45,23 @@ def is_free(path: Path) -> bool:
     return True
 
 
+def _lock(descriptor: int) -> bool:
+    # More than once: whoever looks whether the lock is free has it for a moment.
+    for _ in range(10):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.03)
+        else:
+            return True
+    return False
+
+
 def _sign(descriptor: int) -> None:
     holder = {
-        "who": os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name,
+        "who": audit.who(),
         "pid": os.getpid(),
-        "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "since": clock(time.time()),
         "command": " ".join(["hecto-fleet", *sys.argv[1:]]),
     }
     os.ftruncate(descriptor, 0)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hecto.fleet import state as states
-from hecto.fleet.apply import installed, require_release
+from hecto.fleet.errors import UsageError
 from hecto.fleet.layout import RELEASE_ID, Layout, move_link
 
 # Beside the pinned ones and the current one: enough to go back twice without a build.
@@ -15,6 +15,22 @@ KEEP = 3
 
 # Names assets by their hash; it has no hash itself and is the app's own business.
 _MANIFEST = "manifest.json"
+
+
+def require(layout: Layout, release: str) -> None:
+    """Refuse a release that is not here: an instance pinned to it would never start."""
+    if not RELEASE_ID.fullmatch(release):
+        raise UsageError(f"{release!r} is no release id: one is 12 hexadecimal digits. See: ls {layout.releases}")
+    if not (layout.release(release) / "release.json").is_file():
+        raise UsageError(
+            f"Release {release} is not on this host (nothing in {layout.release(release)}). "
+            "Run the playbook site.yml, which brings it, or name one of: " + (", ".join(installed(layout)) or "none")
+        )
+
+
+def installed(layout: Layout) -> list[str]:
+    """Ids of the complete releases on this host."""
+    return sorted(path.parent.name for path in layout.releases.glob("*/release.json"))
 
 
 @dataclass
@@ -38,14 +54,15 @@ class Activated:
 
 def activate(layout: Layout, release: str, *, keep: int = KEEP, check: bool = False) -> Activated:
     """Make an unpacked release the one for the CLI and for instances to come; running ones keep theirs."""
-    require_release(layout, release)
+    require(layout, release)
+    kept = states.load(layout.fleet_state).releases
     done = Activated(release)
     # Assets first: a page of the new release must find them from its first answer on.
     done.linked = _link_assets(layout, release, check)
     done.moved = layout.current_release() != release
     if done.moved and not check:
         move_link(layout.current, layout.release(release))
-    done.removed = prune(layout, release, keep, check=check)
+    done.removed = prune(layout, {release, *kept}, keep, check=check)
     return done
 
 
@@ -64,11 +81,13 @@ def _link_assets(layout: Layout, release: str, check: bool) -> list[str]:
     return linked
 
 
-def prune(layout: Layout, release: str, keep: int, *, check: bool = False) -> list[str]:
-    """Remove releases that nothing runs and that are too old to go back to, and the assets that only they had."""
+def prune(layout: Layout, kept: set[str], keep: int, *, check: bool = False) -> list[str]:
+    """Remove releases that nothing runs and that are too old to go back to, and the assets that only they had.
+
+    The `keep` newest stay, the current one, each that an instance is pinned to, and those that are `kept` by name.
+    """
     by_age = sorted(installed(layout), key=lambda name: _installed_at(layout.release(name)), reverse=True)
-    last_good = states.load(layout.fleet_state).last_good
-    needed = {release, layout.current_release(), last_good, *layout.pinned().values(), *by_age[:keep]}
+    needed = {*kept, layout.current_release(), *layout.pinned().values(), *by_age[:keep]}
     removed = [name for name in by_age if name not in needed]
     if not check:
         _remove_halves(layout)

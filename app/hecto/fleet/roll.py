@@ -1,28 +1,22 @@
 """Rolls the fleet to a release, a few instances at a time: a canary first, and back when it does not work out.
 
-What a roll has done is in the state file before it is done. A roll that was killed, at whatever point, goes on with the
-same command; one to another release takes its place.
+What a roll does is in the state file before it is done. One that was killed, at whatever point, goes on with the same
+command; one to another release takes its place.
 """
 
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hecto.fleet import claim as claims
-from hecto.fleet import move as moving
-from hecto.fleet import snapshot
+from hecto.fleet import canary, claim, move, plan, releases, snapshot, wait
 from hecto.fleet import state as states
-from hecto.fleet.apply import Say, describe, require_release, spell
-from hecto.fleet.errors import NeedsAPersonError, NotReadyError, ReturnedError, UsageError
-from hecto.fleet.layout import Layout
-from hecto.fleet.snapshot import Instance
-from hecto.fleet.state import Roll, State
-from hecto.fleet.supervisor import Supervisor
-from hecto.fleet.wait import Patience
-
-# The part of the fleet that may be away at a time: the others carry its work without noticing.
-SHARE = 10
+from hecto.fleet.errors import NeedsAPersonError, NotReadyError, ReturnedError, StateError
+from hecto.fleet.host import Host
+from hecto.fleet.plan import Order
+from hecto.fleet.snapshot import Instance, Snapshot
+from hecto.fleet.state import State
+from hecto.fleet.words import clock, describe, run
 
 
 @dataclass
@@ -32,157 +26,181 @@ class Rolled:
     release: str
     batches: list[list[int]] = field(default_factory=list)
     moved: list[int] = field(default_factory=list)
+    # It went on where another had been cut short.
+    resumed: bool = False
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "changed": bool(self.moved or self.batches),
+            "changed": bool(self.batches),
             "release": self.release,
             "batches": self.batches,
             "moved": self.moved,
+            "resumed": self.resumed,
         }
 
 
-@dataclass(frozen=True)
-class Order:
-    """What is wanted of a roll."""
-
-    release: str
-    who: str
-    run: str = ""
-    every: bool = False
-    # Only these, as a playbook does it batch by batch; all for which a move is due when it is None.
-    only: Collection[int] | None = None
-
-
-def roll(
-    layout: Layout, supervisor: Supervisor, order: Order, *, patience: Patience, say: Say, check: bool = False
-) -> Rolled:
-    """Move each instance for which a move is due (`every`: all of them); with `check` only say which, in what batches.
+def roll(host: Host, order: Order, *, check: bool = False) -> Rolled:
+    """Move each instance for which a move is due; with `check` only say which, in what batches.
 
     Raises ReturnedError when a batch failed and everything is back on what it ran before, NeedsAPersonError when it is
-    not, UsageError for a release or an instance that is not here.
+    not, LockedError while another deploy has the host, UsageError for what is not here.
     """
-    require_release(layout, order.release)
-    state = states.load(layout.fleet_state)
-    claims.require(state.claim, order.who, order.run)
-    now = snapshot.take(layout, supervisor, order.release, with_memory=False)
-    record = _resumed(state, order, say)
-    due = _due(now.instances.values(), order, record)
-    if order.only is not None:
-        if unknown := set(order.only) - {i.number for i in now.instances.values() if i.wanted}:
-            raise UsageError(f"There is no {spell(sorted(unknown))} on this host. Nothing was changed.")
-        due = [number for number in due if number in order.only]
-    fleet = [i.number for i in now.instances.values() if i.wanted]
-    planned = batches(due, len(fleet), canary=not record.done)
-    if check:
-        return Rolled(order.release, planned)
-    done = Rolled(order.release)
-    for batch in planned:
-        _move_batch(layout, supervisor, state, record, order, now.instances, batch, patience, say)
-        done.moved += batch
-    if order.only is None:
-        finish_state(layout, state, order.release)
-    return done
+    releases.require(host.layout, order.release)
+    state = states.load(host.layout.fleet_state)
+    if not check:
+        claim.require(state, order.who, order.run)
+    now = snapshot.take(host.layout, host.supervisor, order.release, with_memory=False)
+    return Roller(host, state, order, now).run(check=check)
 
 
-def finish_state(layout: Layout, state: State, release: str) -> None:
-    """Remember that this host runs a release and runs it well."""
-    if state.last_good != release or state.roll:
-        state.last_good, state.roll = release, None
-        states.save(layout.fleet_state, state)
+class Roller:
+    """One run of the roller."""
+
+    def __init__(self, host: Host, state: State, order: Order, now: Snapshot) -> None:
+        self.host = host
+        self.state = state
+        self.order = order
+        self.now = now
+        self.before = state.roll
+        self.record = plan.record(state.roll, order, time.time())
+
+    def run(self, *, check: bool) -> Rolled:
+        """Go through the batches; raises ReturnedError or NeedsAPersonError when one fails."""
+        wanted = list(self._wanted(self.now))
+        due = plan.due(wanted, self.order, self.record)
+        numbers = plan.chosen(wanted, self.order, due)
+        size = plan.batch_size(len(wanted), self.order.size)
+        batches = plan.batches(numbers, size, canary=not self.record.done)
+        done = Rolled(self.order.release, batches, resumed=self.record is self.before)
+        if check:
+            return done
+        self._introduce()
+        self.state.roll = self.record
+        if self.record.failed:
+            self._go_back(self.record.failed, {})
+        for batch in batches:
+            self._move(batch)
+            done.moved += batch
+        if self.order.only is None:
+            self._finish()
+        return done
+
+    def _introduce(self) -> None:
+        if self.before is None or (self.record is self.before and self.order.only is not None):
+            return
+        began = f"the roll to {self.before.release} that {self.before.who} began at {clock(self.before.since)}"
+        self.host.say(f"going on with {began}" if self.record is self.before else f"giving up {began}")
+
+    def _move(self, batch: Sequence[int]) -> None:
+        is_canary = not self.record.done
+        instances = self.now.instances
+        started = [n for n in batch if plan.is_started(instances[n], self.order, self.record)]
+        for number in batch:
+            # Of one that was moved half-way the first look counts.
+            self.record.origin.setdefault(number, self._runs(instances[number]))
+        self._save()
+        failed = move.move(self.host, batch, self.order.release, started=started)
+        if not failed and is_canary:
+            others = [i.number for i in self._wanted(self.now) if i.number not in batch]
+            trouble = canary.watch(self.host, batch, others, self.order.release)
+            failed = dict.fromkeys(batch, trouble) if trouble else {}
+        if failed:
+            self._go_back(f"On release {self.order.release} {describe(failed)}.", failed)
+        self.record.done += batch
+        self._save()
+        self.host.say(f"{run(batch)} {self.order.release}{', the canary' if is_canary else ''}")
+
+    def _runs(self, instance: Instance) -> str | None:
+        return self.record.carried.get(instance.number) or instance.release or instance.pin or self.state.last_good
+
+    def _save(self) -> None:
+        self.record.seen = time.time()
+        patience = self.host.patience
+        # The longest that one step may take: there, and back again.
+        claim.extend(self.state, self.order.who, self.order.run, 2 * (patience.ready + patience.drain))
+        states.save(self.host.layout.fleet_state, self.state)
+
+    def _finish(self) -> None:
+        """Every wanted instance is on the release: it is the one to go back to from now on. Raises NotReadyError."""
+        numbers = [instance.number for instance in self._wanted(self.now)]
+        if late := wait.until_ready(self.host, numbers, self.order.release, fresh=False):
+            raise NotReadyError(
+                f"Every instance is moved, but {describe(late)}. The others serve. "
+                f"Read journalctl -t hecto-{min(late)}; when all are ready, run this again: it remembers the release."
+            )
+        if self.state.last_good != self.order.release or self.before or self.record.origin:
+            self.state.last_good, self.state.roll = self.order.release, None
+            states.save(self.host.layout.fleet_state, self.state)
+
+    def _go_back(self, why: str, failed: Mapping[int, str]) -> None:
+        """Return the failed batch at once, then all that this roll has moved, to what each ran before; raises."""
+        journal = {n: self.host.supervisor.journal(n, self.record.since) for n in sorted(failed)[:3]}
+        quotes = "".join(f"\n  hecto-{number}: {line}" for number, lines in journal.items() for line in lines)
+        self.host.say(f"{why} Going back.{quotes}")
+        self.record.failed = why
+        self._note()
+        now = snapshot.take(self.host.layout, self.host.supervisor, self.order.release, with_memory=False)
+        away = {n: back for n, back in self.record.origin.items() if not _is_back(now.instances.get(n), back)}
+        late: dict[int, str] = {}
+        for numbers in self._ways_back(away, len(list(self._wanted(now)))):
+            late |= self._give_back(numbers, away[numbers[0]])
+        first = min(failed or away, default="NUMBER")
+        advice = f"Read journalctl -t hecto-{first}, mend the cause and run this again."
+        details = {
+            "changed": True,
+            "release": self.order.release,
+            "failed": {str(number): text for number, text in failed.items()},
+            "journal": {str(number): lines for number, lines in journal.items()},
+            "returned": sorted(away.keys() - late.keys()),
+            "not_returned": {str(number): text for number, text in late.items()},
+        }
+        if late:
+            raise NeedsAPersonError(
+                f"{why} Not everything could be taken back: {describe(late)}. The others serve. The same command "
+                f"tries again to go back; hecto-fleet roll --release ID goes elsewhere. {advice}{quotes}",
+                **details,
+            )
+        self.state.roll = None
+        self._note()
+        raise ReturnedError(f"{why} Everything is back on what it ran before and serves. {advice}{quotes}", **details)
+
+    def _ways_back(self, away: Mapping[int, str | None], fleet: int) -> Iterable[Sequence[int]]:
+        """Batches that have one release to go to: what was half-moved at once, it takes no traffic anyway."""
+        half = self.record.half_moved
+        for back in sorted(set(away.values()), key=str):
+            numbers = sorted(number for number in away if away[number] == back)
+            if first := [number for number in numbers if number in half]:
+                yield first
+            rest = [number for number in numbers if number not in half]
+            yield from plan.batches(rest, plan.batch_size(fleet), canary=False)
+
+    def _give_back(self, numbers: Sequence[int], back: str | None) -> dict[int, str]:
+        if back is None:
+            # They ran nothing before.
+            self.host.supervisor.stop(numbers)
+            for number in numbers:
+                self.host.layout.unhold(number)
+                self.host.layout.unpin(number)
+            return {}
+        if back not in releases.installed(self.host.layout):
+            return dict.fromkeys(numbers, f"ran release {back}, which is not on this host any more")
+        late = move.give_back(self.host, numbers, back)
+        if returned := [number for number in numbers if number not in late]:
+            self.host.say(f"{run(returned)} {back} again")
+        return late
+
+    def _note(self) -> None:
+        """Save what is good to know, but not worth to stop half-way back for."""
+        try:
+            self._save()
+        except StateError as error:
+            self.host.say(str(error))
+
+    def _wanted(self, now: Snapshot) -> Iterable[Instance]:
+        return (instance for instance in now.instances.values() if instance.wanted)
 
 
-def batches(numbers: Sequence[int], fleet: int, *, canary: bool) -> list[list[int]]:
-    """Groups of at most a tenth of the fleet and at least one instance; the first is a single one, the canary."""
-    size = max(1, fleet // SHARE)
-    first = [list(numbers[:1])] if canary and numbers else []
-    rest = numbers[len(first) :]
-    return first + [list(rest[start : start + size]) for start in range(0, len(rest), size)]
-
-
-def _resumed(state: State, order: Order, say: Say) -> Roll:
-    """The record of this roll: a new one, or that of a roll to the same goal that was cut short."""
-    record = state.roll
-    if record and (record.release, record.every) == (order.release, order.every):
-        if order.only is None:
-            say(f"going on with the roll to {record.release} that {record.who} began at {claims.clock(record.since)}")
-        return record
-    if record:
-        say(f"the roll to {record.release} that {record.who} began at {claims.clock(record.since)} is given up")
-    state.roll = Roll(order.release, order.who, time.time(), order.every)
-    return state.roll
-
-
-def _due(instances: Iterable[Instance], order: Order, record: Roll) -> list[int]:
-    """What has to be moved: what runs something old or would after a crash, and what a roll has left half-done."""
-
-    def must_move(i: Instance) -> bool:
-        half_done = i.pin != order.release or i.held or i.state in ("draining", "stopped", "failed")
-        return bool(i.roll_due) or half_done or (order.every and i.number not in record.done)
-
-    return [i.number for i in instances if i.wanted and must_move(i)]
-
-
-def _move_batch(
-    layout: Layout,
-    supervisor: Supervisor,
-    state: State,
-    record: Roll,
-    order: Order,
-    instances: dict[int, Instance],
-    batch: list[int],
-    patience: Patience,
-    say: Say,
-) -> None:
-    is_canary = not record.done
-    for number in batch:
-        # Of an instance that was moved half-way the first look counts.
-        record.origin.setdefault(number, instances[number].release or instances[number].pin)
-    if state.claim and (state.claim.who, state.claim.run) == (order.who, order.run):
-        state.claim.until = max(state.claim.until, time.time() + patience.ready + claims.STEP_SECONDS)
-    states.save(layout.fleet_state, state)
-    failed = moving.move(layout, supervisor, batch, order.release, patience, say)
-    others = [number for number, i in instances.items() if i.wanted and number not in batch]
-    if not failed and is_canary and (trouble := moving.watch(layout, batch, others, patience.watch)):
-        failed = dict.fromkeys(batch, trouble)
-    if failed:
-        _go_back(layout, supervisor, state, record, failed, patience, say)
-    record.done += [number for number in batch if number not in record.done]
-    states.save(layout.fleet_state, state)
-
-
-def _go_back(
-    layout: Layout,
-    supervisor: Supervisor,
-    state: State,
-    record: Roll,
-    failed: dict[int, str],
-    patience: Patience,
-    say: Say,
-) -> None:
-    """Return the failed batch, then all that this roll had moved, to what each ran before; raises in every case."""
-    first = min(failed)
-    why = f"On release {record.release} {describe(failed)}."
-    # Of one that ran and was found wanting, the journal says nothing that this does not.
-    if failed[first].startswith(("ended", "control socket")) and (lines := supervisor.journal(first)):
-        why += f"\n{lines}\n"
-    say(why)
-    away = {n: back for n, back in record.origin.items() if back != record.release}
-    stay = sorted(set(failed) - away.keys())
-    late: dict[int, str] = {}
-    for release in sorted({back for back in away.values() if back}):
-        numbers = sorted((n for n, back in away.items() if back == release), key=lambda n: (n not in failed, n))
-        for batch in batches(numbers, len(numbers), canary=False):
-            late |= moving.give_back(layout, supervisor, batch, release, patience, say)
-    if stay:
-        # A restart on the same release: there is nothing else to go back to, so they get another chance as they are.
-        supervisor.start(stay)
-        late |= {number: failed[number] for number in stay}
-    advice = f"Read journalctl -t hecto-{first}, mend the cause and run this again."
-    state.roll = None
-    states.save(layout.fleet_state, state)
-    if late and not away:
-        raise NotReadyError(f"{why} It did not come back, and there is no other release to go back to. {advice}")
-    if late:
-        raise NeedsAPersonError(f"{why} Going back, {describe(late)}. The others serve as before. {advice}")
-    raise ReturnedError(f"{why} Everything is back on what it ran before and serves. {advice}")
+def _is_back(instance: Instance | None, release: str | None) -> bool:
+    if instance is None:
+        return release is None
+    return instance.state == "ready" and instance.release == instance.pin == release

@@ -17,7 +17,7 @@ class Instance:
 
     number: int
     name: str
-    # ready, draining, starting: its own word; hung: runs but does not answer; crashing, failed, stopped: systemd's.
+    # ready, held, draining, starting: its own word; hung: it does not answer; crashing, failed, stopped: systemd's.
     state: str
     release: str | None
     pin: str | None
@@ -27,16 +27,15 @@ class Instance:
     memory: int | None
     restarts: int
     pid: int
+    started: float
     wanted: bool
-    # A roll has started it, or was about to, and has not let it in yet.
-    held: bool
     roll_due: list[str] = field(default_factory=list)
     problem: str | None = None
 
     @property
     def runs(self) -> bool:
         """There is a process that serves, will serve or should be asked to finish."""
-        return self.state in ("ready", "draining", "starting", "hung")
+        return self.state in ("ready", "held", "draining", "starting", "hung")
 
 
 @dataclass(frozen=True)
@@ -121,8 +120,8 @@ def _instance(
         memory=size,
         restarts=unit.restarts,
         pid=unit.pid,
+        started=round(unit.started, 3),
         wanted=wanted,
-        held=layout.hold(unit.number).exists(),
         roll_due=due,
         problem=_problem(unit, reply),
     )

@@ -1,4 +1,4 @@
-"""What a host remembers of its rolls: the last good release, a roll under way, who has the host for a deploy."""
+"""What a host remembers of its rolls: the last good release, the roll under way, who has the host for a deploy."""
 
 import json
 import os
@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hecto.fleet.errors import FleetError
+from hecto.fleet.errors import StateError
 
 FORMAT = 1
 
@@ -19,15 +19,26 @@ class Roll:
     release: str
     who: str
     since: float
-    every: bool
-    # What each instance ran before this roll moved it, and those that are through.
+    every: bool = False
+    # When it last did something.
+    seen: float = 0.0
+    # What each instance ran before it was moved, and which of these are through. In one, not in the other: half-moved.
     origin: dict[int, str | None] = field(default_factory=dict)
     done: list[int] = field(default_factory=list)
+    # Of rolls that were given up for this one: what their instances had run before.
+    carried: dict[int, str | None] = field(default_factory=dict)
+    # Why it failed; from then on it only goes back.
+    failed: str | None = None
+
+    @property
+    def half_moved(self) -> list[int]:
+        """Those that a run has begun to move and not finished."""
+        return sorted(self.origin.keys() - set(self.done))
 
 
 @dataclass
 class Claim:
-    """A deploy, from its first change to its last: longer than any single command, so it ends by time."""
+    """A deploy, from its first change to its last. It is longer than any single command, so it ends by time."""
 
     who: str
     run: str
@@ -48,48 +59,71 @@ class State:
     roll: Roll | None = None
     claim: Claim | None = None
 
+    @property
+    def releases(self) -> set[str]:
+        """Every release that may be gone back to, or on to: none of these may be removed."""
+        roll = {self.roll.release, *self.roll.origin.values()} if self.roll else set()
+        return {release for release in (self.last_good, *roll) if release}
+
 
 def load(path: Path) -> State:
-    """Read the state; a host without one has never rolled. Raises FleetError for a file that cannot be trusted."""
+    """Read the state; a host without one has never rolled. Raises StateError for a file that cannot be trusted."""
     try:
         content = json.loads(path.read_text())
         if content["format"] > FORMAT:
-            raise FleetError(
-                f"{path} was written by a newer hecto-fleet. Nothing was done. Use the newest one: the releases "
-                "on this host are in /opt/hecto/releases, each with its bin/hecto-fleet."
+            raise StateError(
+                f"{path} was written by a newer hecto-fleet (format {content['format']}, this one knows {FORMAT}). "
+                "Nothing was done. Use the one of the newest release: /opt/hecto/releases/ID/bin/hecto-fleet."
             )
-        return State(content["last_good"], _roll(content["roll"]), _claim(content["claim"]))
+        last_good = content["last_good"]
+        return State(None if last_good is None else str(last_good), _roll(content["roll"]), _claim(content["claim"]))
     except FileNotFoundError:
         return State()
+    except OSError as error:
+        raise StateError(f"{path} cannot be read: {error.strerror}. Nothing was done. Mend it, then go on.") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise FleetError(
+        raise StateError(
             f"{path} is damaged ({type(error).__name__}: {error}), so nobody knows how far a roll came. Nothing was "
-            "done. Look which release each instance runs (journalctl -t hecto-1), remove the file and roll again."
+            "done, all instances serve as before. See hecto-fleet status, then remove the file and roll to the release "
+            "that all shall run: instances that already do are left alone."
         ) from None
 
 
 def save(path: Path, state: State) -> None:
-    """Replace the file in one step, on disk before anything is done that it speaks of. Raises FleetError."""
+    """Replace the file in one step, on disk before anything is done that it speaks of. Raises StateError."""
     fresh = path.with_name(f".{path.name}.new")
     try:
-        with fresh.open("w") as handle:
-            json.dump({"format": FORMAT, **asdict(state)}, handle)
-            handle.flush()
-            os.fsync(handle.fileno())
-        fresh.replace(path)
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            json.dump({"format": FORMAT, **asdict(state)}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(fresh, path)
     except OSError as error:
-        raise FleetError(
-            f"{path} cannot be written: {error.strerror}. Nothing more was done, the instances serve as they are. "
-            "Make room on the disk (df -h), then run this again."
+        # On a full disk what is half-written would only take room.
+        fresh.unlink(missing_ok=True)
+        raise StateError(
+            f"{path} cannot be written: {error.strerror}. Nothing more was done, the instances are left as they are. "
+            "Make room (df -h), then run this again: it goes on where this run stopped."
         ) from None
 
 
 def _roll(content: dict[str, Any] | None) -> Roll | None:
     if content is None:
         return None
-    origin = {int(number): release for number, release in content.pop("origin").items()}
-    return Roll(origin=origin, **content)
+    numbers = {name: _numbers(content[name]) for name in ("origin", "carried")}
+    roll = Roll(**content | numbers | {"done": [int(number) for number in content["done"]]})
+    if not isinstance(roll.release, str):
+        raise TypeError("the roll names no release")
+    return roll
 
 
 def _claim(content: dict[str, Any] | None) -> Claim | None:
-    return None if content is None else Claim(**content)
+    if content is None:
+        return None
+    return Claim(**content | {"since": float(content["since"]), "until": float(content["until"])})
+
+
+def _numbers(releases: dict[str, Any]) -> dict[int, str | None]:
+    # JSON knows no other keys than texts.
+    return {int(number): release for number, release in releases.items()}

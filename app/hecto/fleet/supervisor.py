@@ -13,12 +13,12 @@ from hecto.fleet.errors import FleetError
 TARGET = "hecto.target"
 # A second attempt may be the database's fault for a moment; an instance that ends three times is broken.
 ATTEMPTS = 3
-# Of the journal of an instance that failed: the end of a traceback.
-LINES = 6
+# Of the journal of an instance that failed: the end of a traceback, and what gunicorn makes of it.
+LINES = 12
 _INSTANCE = re.compile(r"hecto@(\d+)\.service")
 _PROPERTIES = (
     "Id,ActiveState,SubState,Result,MainPID,NRestarts,MemoryCurrent,ExecMainStartTimestampMonotonic,"
-    "FragmentPath,DropInPaths,Wants"
+    "FragmentPath,DropInPaths,Wants,NeedDaemonReload"
 )
 
 
@@ -62,39 +62,64 @@ class Supervisor(Protocol):
 
     def start_target(self) -> None: ...
 
-    def journal(self, number: int) -> str: ...
+    def journal(self, number: int, since: float) -> list[str]: ...
 
 
 class Systemd:
     """systemd through systemctl: one process for any number of units."""
 
+    def __init__(self) -> None:
+        self._needs_reload = False
+
     def units(self) -> Units:
         """The state of the whole fleet in one call; the pattern matches loaded units, all others do not run."""
         shown = self._run("show", TARGET, "hecto@*.service", f"--property={_PROPERTIES}").stdout
+        self._needs_reload = "NeedDaemonReload=yes" in shown
         return parse_units(shown, boot=time.time() - time.monotonic())
 
     def start(self, numbers: Collection[int]) -> None:
-        """Start and wait for READY=1 of each. A unit that gave up must forget its failures first."""
-        # What a run that was cut short has written counts as well.
-        self._run("daemon-reload")
-        self._run("reset-failed", "hecto@*.service")
-        self._change("start", numbers)
+        """Begin to start; the caller asks the instances how it goes, and knows its own deadline."""
+        if not numbers:
+            return
+        if self._needs_reload:
+            # Units were written by a run that was cut short before it told systemd.
+            self._run("daemon-reload")
+            self._needs_reload = False
+        # One that gave up must forget its failures first. That it has none, or is not loaded, is no error.
+        self._call(["reset-failed", *units_of(numbers)])
+        self._call(["start", "--no-block", *units_of(numbers)])
 
     def stop(self, numbers: Collection[int]) -> None:
-        self._change("stop", numbers)
+        """Stop, and wait until each has ended or was killed; raises FleetError when one still runs."""
+        if not numbers:
+            return
+        done = self._call(["stop", *units_of(numbers)])
+        # One that was never loaded is an error for systemctl and none for us.
+        units = self.units().by_number if done.returncode else {}
+        if running := [number for number in numbers if number in units and units[number].active != "inactive"]:
+            raise FleetError(
+                f"systemctl could not stop {' '.join(units_of(running))}: {done.stderr.strip()}. "
+                "They are left as they are. See: systemctl status hecto@NUMBER.service"
+            )
 
     def start_target(self) -> None:
         self._run("start", TARGET)
 
-    def journal(self, number: int) -> str:
-        """The last things an instance said."""
-        words = ["journalctl", "-t", f"hecto-{number}", "-n", str(LINES), "-o", "cat", "--no-pager"]
-        return subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
-
-    def _change(self, verb: str, numbers: Collection[int]) -> None:
-        # A failed start is not an error here: the caller asks the instances themselves and reports each.
-        if numbers:
-            self._call([verb, *units_of(numbers)])
+    def journal(self, number: int, since: float) -> list[str]:
+        """The last things that an instance said since a moment."""
+        words = ["journalctl", "-t", f"hecto-{number}", f"--since=@{since:.0f}", f"--lines={LINES}"]
+        try:
+            done = subprocess.run(
+                [*words, "--output=cat", "--no-pager", "--quiet"],
+                capture_output=True,
+                text=True,
+                errors="replace",
+                check=False,
+                timeout=10,
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return []
+        return done.stdout.splitlines()
 
     def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         done = self._call(arguments)

@@ -1,11 +1,9 @@
 """The fleet for a person at a terminal."""
 
-from dataclasses import asdict, dataclass
 from typing import Any
 
-from hecto.fleet.claim import clock
 from hecto.fleet.snapshot import Instance, Snapshot
-from hecto.fleet.state import State
+from hecto.fleet.words import duration
 
 _HEAD = ("instance", "state", "release", "uptime", "in flight", "websockets", "memory", "restarts")
 
@@ -49,55 +47,14 @@ def roll_due(due: dict[int, list[str]]) -> str:
     return (
         f"A roll is due: {count} instance{'s run' if count > 1 else ' runs'} with something old "
         f"({', '.join(reasons)}). "
-        "They serve as before; hecto-fleet roll moves them when it suits you."
+        "They serve as before; run hecto-fleet roll when it suits you."
     )
-
-
-@dataclass(frozen=True)
-class DeployNotes:
-    """What a person should know beside the instances themselves."""
-
-    state: State
-    is_rolling: bool
-
-    def as_json(self) -> dict[str, Any]:
-        """Keys for the answer of status."""
-        roll, claim = self.state.roll, self.state.claim
-        return {
-            "last_good": self.state.last_good,
-            "roll": None if roll is None else asdict(roll) | {"interrupted": not self.is_rolling},
-            "claim": asdict(claim) if claim and claim.holds else None,
-        }
-
-    def lines(self) -> list[str]:
-        """The same for a person; nothing where there is nothing special."""
-        found = []
-        if (claim := self.state.claim) and claim.holds:
-            found.append(f"{claim.who} is deploying since {clock(claim.since)}, at most until {clock(claim.until)}.")
-        if roll := self.state.roll:
-            how = "is under way" if self.is_rolling else "stands still; the same command goes on with it"
-            found.append(f"A roll to {roll.release} that {roll.who} began at {clock(roll.since)} {how}.")
-        return found
-
-
-def deploy_notes(state: State, *, is_rolling: bool) -> DeployNotes:
-    """What is to be said of rolls and deploys."""
-    return DeployNotes(state, is_rolling)
 
 
 def history_line(line: dict[str, Any]) -> str:
     """One line of the history: when, who, what, for how long, and how it went."""
-    what = " ".join(str(part) for part in (line.get("command"), line.get("release") or "") if part)
-    result = str(line.get("result", "")).splitlines()[0][:100]
-    return f"{line.get('time', '')}  {line.get('who', ''):<20}  {what:<24}  {line.get('seconds', 0):>6} s  {result}"
-
-
-def duration(seconds: float) -> str:
-    """The two largest parts of a duration: 3d 4h, 2h 5m, 7m 1s, 12s."""
-    rest = int(seconds)
-    parts: list[str] = []
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
-        amount, rest = divmod(rest, size)
-        if amount or (unit == "s" and not parts):
-            parts.append(f"{amount}{unit}")
-    return " ".join(parts[:2])
+    what = " ".join(str(part) for part in (line.get("command"), line.get("release")) if part)
+    return (
+        f"{line.get('time', '')}  {line.get('who', ''):<20}  {what:<24}  "
+        f"{line.get('seconds', 0):>6} s  {line.get('result', '')}"
+    )

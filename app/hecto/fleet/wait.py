@@ -1,113 +1,121 @@
 """Waits for instances, with a deadline."""
 
 import time
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Collection, Iterable, Set
 
 from hecto.fleet.control import ControlError, Reply, ask_all
-from hecto.fleet.layout import Layout
-from hecto.fleet.supervisor import ATTEMPTS, Supervisor, Unit
+from hecto.fleet.host import Host
+from hecto.fleet.supervisor import ATTEMPTS
 
 # Fine enough that a roll does not wait for nothing, coarse enough that a hundred polls cost no core.
 INTERVAL = 0.05
 # Between two looks at systemd, each of which costs tens of milliseconds of a core.
-LOOK = 0.5
-# Ends of a unit that lie further back, in seconds, say nothing about now.
-RECENT = 60
+LOOK = 1.0
+
+Answers = dict[int, Reply | ControlError]
 
 
-@dataclass(frozen=True)
-class Patience:
-    """How long a run waits, in seconds."""
+def until_started(host: Host, numbers: Iterable[int], release: str) -> dict[int, str]:
+    """Wait until each is up on this release and held; one from before there was such a state is ready at once.
 
-    # A start of one batch: import of the app, connections, first request.
-    ready: float = 120.0
-    # Requests end within nginx's own limits long before.
-    drain: float = 30.0
-    # An instance that moves its WebSockets when it drains has done so by then; any other closes them when it stops.
-    websockets: float = 5.0
-    # How long a canary is watched.
-    watch: float = 3.0
+    What each that does not get there says instead is returned. Does not wait for one that ends again and again, or that
+    runs another release: it will not be different later.
+    """
+    return _until(host, numbers, release, ("held", "ready"))
 
 
 def until_ready(
-    layout: Layout,
-    supervisor: Supervisor,
-    numbers: Iterable[int],
-    release: str | None,
-    seconds: float,
-    *,
-    held: bool = False,
+    host: Host, numbers: Iterable[int], release: str | None, *, fresh: bool = True, resume: bool = False
 ) -> dict[int, str]:
-    """Wait until each takes traffic, on this release unless any will do; what each late one says instead is returned.
+    """Wait, likewise, until each takes traffic, on this release unless any will do.
 
-    With ``held`` an instance that is up and held will do as well; one from before there was such a state is ready.
-    Does not wait for one that ends again and again: it will not be ready later either.
+    Not `fresh` are those that this run has not started itself: what they went through before says nothing about now.
+    With `resume`, one that is held is told to go on: what was said to a process that died did not reach its successor.
     """
-    states = ("ready", "held") if held else ("ready",)
-    return _until(layout, supervisor, numbers, seconds, lambda reply: _not_ready(reply, release, states))
+
+    def nudge(answers: Answers) -> None:
+        ask_all(host.sockets(_in_state("held", answers)), "resume")
+
+    return _until(host, numbers, release, ("ready",), fresh=fresh, nudge=nudge if resume else None)
 
 
-def _until(
-    layout: Layout,
-    supervisor: Supervisor,
-    numbers: Iterable[int],
-    seconds: float,
-    missing: Callable[[Reply | ControlError], str | None],
-) -> dict[int, str]:
-    begun = looked = time.monotonic()
-    left = set(numbers)
-    while True:
-        late = _ask(layout, left, missing)
-        left = set(late)
-        if not left:
-            return {}
-        now = time.monotonic()
-        if now - looked > LOOK or now - begun > seconds:
-            looked = now
-            units = supervisor.units().by_number
-            ended = [n for n in left if n in units and _is_broken(units[n])]
-            if ended or now - begun > seconds:
-                return late | {n: f"ended {units[n].restarts + 1} times ({units[n].result})" for n in ended}
-        time.sleep(INTERVAL)
-
-
-def _is_broken(unit: Unit) -> bool:
-    """Whether it ends again and again: now, and not at some time of its long life."""
-    return unit.active == "failed" or (unit.restarts >= ATTEMPTS and time.time() - unit.started < RECENT)
-
-
-def until_idle(layout: Layout, numbers: Iterable[int], patience: Patience) -> dict[int, str]:
+def until_idle(host: Host, numbers: Iterable[int]) -> dict[int, str]:
     """Wait until none has requests left, and for a shorter time WebSockets; what busy ones still have is returned."""
     begun = time.monotonic()
     left = set(numbers)
     while True:
         waited = time.monotonic() - begun
-        busy = _ask(layout, left, partial(_busy, websockets=waited < patience.websockets))
+        answers = ask_all(host.sockets(left))
+        busy = {n: text for n, reply in answers.items() if (text := _busy(reply, waited < host.patience.websockets))}
         left = set(busy)
-        if not left or waited > patience.drain:
+        if not left or waited > host.patience.drain:
             return busy
+        # A process that died meanwhile has a successor, which knows nothing of the drain.
+        ask_all(host.sockets(_in_state("ready", answers)), "drain")
         time.sleep(INTERVAL)
 
 
-def _ask(
-    layout: Layout, numbers: Iterable[int], missing: Callable[[Reply | ControlError], str | None]
+def _until(
+    host: Host,
+    numbers: Iterable[int],
+    release: str | None,
+    states: Collection[str],
+    *,
+    fresh: bool = True,
+    nudge: Callable[[Answers], None] | None = None,
 ) -> dict[int, str]:
-    answers = ask_all({number: layout.control(number) for number in numbers})
-    return {number: text for number, reply in answers.items() if (text := missing(reply))}
+    begun = looked = time.monotonic()
+    left = set(numbers)
+    given_up: dict[int, str] = {}
+    restarts = dict.fromkeys(left, 0) if fresh else {}
+    while True:
+        answers = ask_all(host.sockets(left))
+        late = {n: text for n, reply in answers.items() if (text := _missing(reply, release, states))}
+        given_up |= {n: late[n] for n in late if _runs_another(answers[n], release)}
+        now = time.monotonic()
+        is_over = now - begun > host.patience.ready
+        left = late.keys() - given_up.keys()
+        if left and (is_over or now - looked > LOOK):
+            looked = now
+            given_up |= _ended(host, left, restarts)
+            left = left - given_up.keys()
+        if not left or is_over:
+            return {n: late[n] for n in left} | given_up
+        if nudge:
+            nudge(answers)
+        time.sleep(INTERVAL)
 
 
-def _not_ready(reply: Reply | ControlError, release: str | None, wanted: Collection[str]) -> str | None:
+def _ended(host: Host, numbers: Set[int], before: dict[int, int]) -> dict[int, str]:
+    """Those that end again and again; `before` is how often each had been restarted when the wait began."""
+    units = host.supervisor.units().by_number
+    found = {}
+    for number in numbers & units.keys():
+        unit = units[number]
+        ends = unit.restarts - before.setdefault(number, unit.restarts)
+        if unit.active == "failed" or ends >= ATTEMPTS:
+            found[number] = f"ended {ends or 1} times ({unit.result})"
+    return found
+
+
+def _missing(reply: Reply | ControlError, release: str | None, states: Collection[str]) -> str | None:
     if isinstance(reply, ControlError):
         return f"control socket {reply}"
-    if reply.state not in wanted:
-        return f"is {reply.state}"
-    return None if release in (None, reply.release) else f"runs release {reply.release} instead of {release}"
+    if _runs_another(reply, release):
+        return f"runs release {reply.release} instead of {release}"
+    return None if reply.state in states else f"is {reply.state}"
 
 
-def _busy(reply: Reply | ControlError, *, websockets: bool) -> str | None:
+def _runs_another(reply: Reply | ControlError, release: str | None) -> bool:
+    return isinstance(reply, Reply) and release not in (None, reply.release)
+
+
+def _in_state(state: str, answers: Answers) -> list[int]:
+    return [number for number, reply in answers.items() if isinstance(reply, Reply) and reply.state == state]
+
+
+def _busy(reply: Reply | ControlError, with_websockets: bool) -> str | None:
     # An instance that does not listen has nothing left to lose.
-    if isinstance(reply, ControlError) or not (reply.in_flight or (websockets and reply.websockets)):
+    if isinstance(reply, ControlError) or not (reply.in_flight or (with_websockets and reply.websockets)):
         return None
     return f"has {reply.in_flight} requests"

@@ -8,21 +8,27 @@ from pathlib import Path
 
 import pytest
 
+from hecto.fleet.host import Host, Patience
 from hecto.fleet.layout import Layout
-from hecto.fleet.wait import Patience
 from tests.unit.fleet.processes import Processes
 
 OLD, NEW, BROKEN, UNREADY = "aaaaaaaaaaaa", "bbbbbbbbbbbb", "cccccccccccc", "dddddddddddd"
-UNCHECKED, FAULTY, PLAIN, STUCK = "eeeeeeeeeeee", "ffffffffffff", "0123456789ab", "ab0123456789"
-QUICK = Patience(ready=5, drain=0.6, websockets=0.2, watch=0.3)
+QUICK = Patience(ready=10, drain=0.6, websockets=0.2, canary=0.5)
+
+
+def layout_in(root: Path) -> Layout:
+    """A host's directories inside of one."""
+    names = ("opt", "run", "var", "etc", "credentials", "lock", "log")
+    return Layout(*(root / name for name in names))
 
 
 @pytest.fixture
 def layout() -> Iterator[Layout]:
     # The path of a unix socket has at most 107 characters, and pytest's own directories may be longer.
     root = Path(tempfile.mkdtemp(prefix="fleet-"))
-    places = (root / name for name in ("opt", "run", "var", "etc", "credentials", "lock", "log"))
-    found = Layout(*places)
+    found = Layout(
+        root / "opt", root / "run", root / "var", root / "etc", root / "credentials", root / "lock", root / "log"
+    )
     for directory in (found.releases, found.static, found.run / "control", found.pins, found.secrets):
         directory.mkdir(parents=True)
     found.environment.write_text(f'# settings\nHECTO_RUN_DIRECTORY="{found.run}"\nHECTO_DATABASE_POOL="4"\n')
@@ -36,7 +42,7 @@ def layout() -> Iterator[Layout]:
 def release(layout: Layout) -> Callable[..., str]:
     def make(release_id: str, behaviour: str = "", assets: tuple[str, ...] = ()) -> str:
         directory = layout.release(release_id)
-        (directory / "static").mkdir(parents=True)
+        (directory / "static").mkdir(parents=True, exist_ok=True)
         for name in (*assets, "manifest.json"):
             (directory / "static" / name).write_text(f"{name} of {release_id}")
         (directory / "release.json").write_text(json.dumps({"id": release_id, "behaviour": behaviour}))
@@ -51,10 +57,6 @@ def processes(layout: Layout, release: Callable[..., str]) -> Iterator[Processes
     release(NEW)
     release(BROKEN, "ends")
     release(UNREADY, "never ready")
-    release(UNCHECKED, "fails its check")
-    release(FAULTY, "answers errors")
-    release(PLAIN, "old")
-    release(STUCK, "hangs in drain")
     supervisor = Processes(layout)
     yield supervisor
     supervisor.close()
@@ -63,3 +65,8 @@ def processes(layout: Layout, release: Callable[..., str]) -> Iterator[Processes
 @pytest.fixture
 def said() -> list[str]:
     return []
+
+
+@pytest.fixture
+def host(layout: Layout, processes: Processes, said: list[str]) -> Host:
+    return Host(layout, processes, QUICK, said.append)

@@ -55,7 +55,6 @@ class Processes:
             for number in numbers:
                 self._restarts[number] = 0
                 self._spawn(number)
-        self._until_listening(numbers)
 
     def stop(self, numbers: Collection[int]) -> None:
         if not numbers:
@@ -70,9 +69,8 @@ class Processes:
         self.calls.append(("start_target", []))
         self.target_active = True
 
-    def journal(self, number: int) -> str:
-        """What systemd's journal would have."""
-        return f"the last words of instance-{number}"
+    def journal(self, number: int, since: float) -> list[str]:
+        return [f"the last words of instance-{number}"]
 
     def kill(self, number: int, which: signal.Signals) -> None:
         """Do to an instance what a test wants to see survived."""
@@ -103,14 +101,9 @@ class Processes:
                         self._restarts[number] += 1
                         self._spawn(number)
 
-    def _until_listening(self, numbers: Collection[int]) -> None:
-        # As Type=notify has it: a start has ended when the instance listens, or when it has failed.
-        deadline = time.monotonic() + 10
-        for number in numbers:
-            while time.monotonic() < deadline and not self._restarts[number]:
-                if self.layout.control(number).exists():
-                    break
-                time.sleep(0.01)
+    def moves(self) -> list[int]:
+        """Which instances were started, in their order."""
+        return [number for verb, numbers in self.calls if verb == "start" for number in numbers]
 
     def _end(self, child: subprocess.Popen[bytes]) -> None:
         child.send_signal(signal.SIGCONT)

@@ -1,4 +1,4 @@
-"""A small real process in an instance's place: it listens on the control socket, drains, and can be busy.
+"""A small real process in an instance's place: it listens on the control socket, is held, drains, and can be busy.
 
 Run as an instance is, with HECTO_INSTANCE and HECTO_RUN_DIRECTORY; its release's "behaviour" says what it does wrong.
 """
@@ -9,16 +9,18 @@ import os
 import signal
 import socketserver
 import sys
+import threading
 import time
 from pathlib import Path
 
 NUMBER = int(os.environ["HECTO_INSTANCE"])
-SOCKET = Path(os.environ["HECTO_RUN_DIRECTORY"]) / "control" / f"{NUMBER}.sock"
+CONTROL = Path(os.environ["HECTO_RUN_DIRECTORY"]) / "control"
 RELEASE = json.loads((Path(sys.argv[1]) / "release.json").read_text())
-BEGUN = time.monotonic()
-HOLD = SOCKET.with_suffix(".hold")
 BEHAVIOUR = RELEASE.get("behaviour", "")
-STATE = {"state": "held" if HOLD.exists() else "ready", "in_flight": 0, "websockets": 0, "requests": 0, "errors": 0}
+BEGUN = time.monotonic()
+STATE = {"state": "ready", "in_flight": 0, "websockets": 0, "requests": 0, "errors": 0}
+# A release from before there were holds, checks and counters.
+IS_OLD = BEHAVIOUR == "from before"
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -26,16 +28,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path != "/control/check":
-            if BEHAVIOUR == "answers errors" and STATE["state"] == "ready":
-                STATE["requests"] += 5
-                STATE["errors"] += 1
-            self.answer()
-        elif BEHAVIOUR == "fails its check":
-            self.send(500, {"ok": False, "failed": ["GET /tasks: 500"]})
-        elif BEHAVIOUR == "old":
-            self.send(404, {})
+            self.answer(200, describe())
+        elif IS_OLD:
+            self.answer(404, None)
         else:
-            self.send(200, {"ok": True, "failed": []})
+            failed = ["GET /tasks: 500"] if BEHAVIOUR == "check fails" else []
+            self.answer(500 if failed else 200, {"ok": not failed, "failed": failed})
 
     def do_POST(self) -> None:
         if self.path == "/control/drain":
@@ -44,22 +42,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 STATE["in_flight"] = 1
         elif self.path == "/control/resume":
             STATE["state"] = "ready"
+            serve()
         else:
             name, value = self.path.removeprefix("/test?").split("=")
             STATE[name] = int(value)
-        self.answer()
+        self.answer(200, describe())
 
-    def answer(self) -> None:
-        body = {
-            "instance": f"instance-{NUMBER}",
-            "release": RELEASE["id"],
-            "uptime": time.monotonic() - BEGUN,
-            "pid": os.getpid(),
-        } | STATE
-        self.send(200, body)
-
-    def send(self, status: int, body: dict[str, object]) -> None:
-        content = json.dumps(body).encode()
+    def answer(self, status: int, body: object) -> None:
+        content = json.dumps(body).encode() if body else b"<title>Not Found</title>"
         self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
@@ -76,6 +66,33 @@ class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     """Answers each request in a thread, as an instance does in a greenlet."""
 
     daemon_threads = True
+    request_queue_size = 64
+
+
+def describe() -> dict[str, object]:
+    body = {
+        "instance": f"instance-{NUMBER}",
+        "release": RELEASE["id"],
+        "uptime": time.monotonic() - BEGUN,
+        "pid": os.getpid(),
+    } | STATE
+    if IS_OLD:
+        del body["requests"], body["errors"]
+    return body
+
+
+def serve() -> None:
+    """Take traffic, a request every 10 ms."""
+    if BEHAVIOUR == "ends under traffic":
+        threading.Timer(0.4, os._exit, (3,)).start()
+    threading.Thread(target=_traffic, daemon=True).start()
+
+
+def _traffic() -> None:
+    while True:
+        time.sleep(0.01)
+        STATE["requests"] += 1
+        STATE["errors"] += BEHAVIOUR == "errors under traffic"
 
 
 def main() -> None:
@@ -83,11 +100,13 @@ def main() -> None:
         sys.exit(3)
     if BEHAVIOUR == "never ready":
         STATE["state"] = "starting"
-    if BEHAVIOUR == "old":
-        STATE["state"] = "ready"
-        del STATE["requests"], STATE["errors"]
-    SOCKET.unlink(missing_ok=True)
-    server = Server(str(SOCKET), Handler)
+    elif (CONTROL / f"{NUMBER}.hold").exists() and not IS_OLD:
+        STATE["state"] = "held"
+    else:
+        serve()
+    socket = CONTROL / f"{NUMBER}.sock"
+    socket.unlink(missing_ok=True)
+    server = Server(str(socket), Handler)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     server.serve_forever(poll_interval=0.05)
 

@@ -11,18 +11,20 @@ from collections.abc import Callable
 import pytest
 
 from hecto.fleet import snapshot
-from hecto.fleet.apply import Plan, apply, batches, spell
+from hecto.fleet.apply import Plan, apply, batches
 from hecto.fleet.control import ControlError, Reply, ask, ask_all
 from hecto.fleet.errors import NotReadyError, UsageError
+from hecto.fleet.host import Host, Patience
 from hecto.fleet.layout import Layout
-from hecto.fleet.wait import Patience
+from hecto.fleet.words import spell
 from tests.unit.fleet.conftest import BROKEN, NEW, OLD, QUICK, UNREADY
 from tests.unit.fleet.processes import Processes
 
 
 def scale(layout: Layout, processes: Processes, instances: int, release: str = OLD, **more: object) -> Plan:
-    options: dict[str, object] = {"patience": QUICK, "say": lambda _: None} | more
-    return apply(layout, processes, instances, release, **options)  # type: ignore[arg-type]
+    options: dict[str, object] = {"patience": QUICK, "say": lambda _: None, "check": False} | more
+    check = bool(options.pop("check"))
+    return apply(Host(layout, processes, **options), instances, release, check=check)  # type: ignore[arg-type]
 
 
 def states(layout: Layout, processes: Processes) -> dict[int, tuple[str, str | None]]:
@@ -143,7 +145,7 @@ def test_an_instance_that_dies_comes_back_on_its_own_release(layout: Layout, pro
 
 @pytest.mark.parametrize(
     ("instances", "wish", "says"),
-    [(0, OLD, "at least 1 instance"), (1, "999999999999", "is not on this host"), (1, "../../etc", "no release id")],
+    [(0, OLD, "at least 1 instance"), (1, "eeeeeeeeeeee", "is not on this host"), (1, "../../etc", "no release id")],
 )
 def test_wrong_wishes_are_refused(layout: Layout, processes: Processes, instances: int, wish: str, says: str) -> None:
     with pytest.raises(UsageError, match=says):

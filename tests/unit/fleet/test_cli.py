@@ -11,11 +11,11 @@ from hecto.fleet import cli
 from hecto.fleet.layout import Layout, move_link
 from hecto.fleet.lock import exclusive
 from hecto.fleet.supervisor import parse_units, units_of
-from hecto.fleet.table import duration
+from hecto.fleet.words import duration
 from tests.unit.fleet.conftest import BROKEN, NEW, OLD
 from tests.unit.fleet.processes import Processes
 
-QUICKLY = ["--ready-timeout", "10", "--drain-timeout", "0.5"]
+QUICKLY = ["--ready-timeout", "10", "--drain-timeout", "0.5", "--canary-seconds", "0.3"]
 
 
 def fleet(layout: Layout, processes: Processes, *words: str) -> int:
@@ -49,10 +49,17 @@ def test_apply_roll_and_status_as_the_playbook_reads_them(
     assert answer["roll_due"] == [{"instance": n, "reasons": [f"release {OLD}"]} for n in (1, 2)]
     assert answer["message"].startswith("A roll is due: 2 instances run with something old (release aaaaaaaaaaaa).")
     assert fleet(layout, processes, "roll", "--json", *QUICKLY) == 0
-    assert result(capsys) == {"changed": True, "release": NEW, "batches": [], "moved": [1, 2]}
+    assert result(capsys) == {
+        "changed": True,
+        "release": NEW,
+        "batches": [[1], [2]],
+        "moved": [1, 2],
+        "resumed": False,
+    }
     assert fleet(layout, processes, "status", "--json") == 0
     answer = result(capsys)
     assert (answer["ready"], answer["release"], answer["roll_due"]) == (True, NEW, [])
+    assert (answer["last_good"], answer["roll"], answer["claim"], answer["busy"]) == (NEW, None, None, False)
     assert [row["state"] for row in answer["instances"]] == ["ready", "ready"]
 
 
@@ -161,95 +168,3 @@ def test_what_systemctl_shows() -> None:
 )
 def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
-
-
-def lines(layout: Layout) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in layout.history.read_text().splitlines()] if layout.history.exists() else []
-
-
-def test_a_deploy_as_the_playbook_does_it(
-    layout: Layout, processes: Processes, capsys: pytest.CaptureFixture[str]
-) -> None:
-    fleet(layout, processes, "apply", "--instances", "2", "--release", OLD, *QUICKLY)
-    processes.wanted = 2
-    me = ["--who", "ada@office", "--run", "1"]
-    fleet(layout, processes, "activate", "--release", OLD, "--keep", "9")
-    capsys.readouterr()
-    assert fleet(layout, processes, "claim", "--release", NEW, *me, "--json") == 0
-    assert result(capsys)["who"] == "ada@office"
-    assert fleet(layout, processes, "claim", "--release", NEW, "--who", "bob@home", "--json") == 3
-    assert "ada@office is deploying" in result(capsys)["error"]
-    assert fleet(layout, processes, "roll", "--release", NEW, "--dry-run", *me, "--json", *QUICKLY) == 0
-    planned = result(capsys)["batches"]
-    assert planned == [[1], [2]]
-    for batch in planned:
-        numbers = ",".join(map(str, batch))
-        assert fleet(layout, processes, "roll", "--release", NEW, "--instances", numbers, *me, "--json", *QUICKLY) == 0
-        assert result(capsys)["moved"] == batch
-    assert fleet(layout, processes, "status", "--json") == 0
-    seen = result(capsys)
-    assert (seen["last_good"], seen["roll"]["release"], seen["claim"]["who"]) == (None, NEW, "ada@office")
-    assert fleet(layout, processes, "finish", "--release", OLD, *me, "--json", "--ready-timeout", "0.2") == 1
-    assert "Not every instance runs" in result(capsys)["error"]
-    assert fleet(layout, processes, "finish", "--release", NEW, "--keep", "9", *me, "--json", *QUICKLY) == 0
-    assert result(capsys)["changed"] is True
-    fleet(layout, processes, "finish", "--release", NEW, "--keep", "9", *me, "--json", *QUICKLY)
-    assert result(capsys)["changed"] is False
-    fleet(layout, processes, "status", "--json")
-    seen = result(capsys)
-    assert (seen["last_good"], seen["roll"], seen["claim"]) == (NEW, None, None)
-    commands = [(line["command"], line["who"], line["release"], line["result"][:8]) for line in lines(layout)]
-    assert commands[-4:] == [
-        ("roll", "ada@office", NEW, "done"),
-        ("roll", "ada@office", NEW, "done"),
-        ("finish", "ada@office", OLD, "Not ever"),
-        ("finish", "ada@office", NEW, "done"),
-    ]
-
-
-def test_the_history_says_who_did_what_and_how_it_went(
-    layout: Layout, processes: Processes, capsys: pytest.CaptureFixture[str]
-) -> None:
-    fleet(layout, processes, "apply", "--instances", "1", "--release", OLD, "--who", "ada", *QUICKLY)
-    processes.wanted = 1
-    fleet(layout, processes, "apply", "--instances", "1", "--release", OLD, "--who", "ada", *QUICKLY)
-    assert fleet(layout, processes, "roll", "--release", BROKEN, "--who", "bob", *QUICKLY) == 5
-    assert fleet(layout, processes, "roll", "--release", NEW, "--dry-run", "--who", "eve", *QUICKLY) == 0
-    found = [(line["who"], line["command"], line.get("exit_code", 0)) for line in lines(layout)]
-    assert found == [("ada", "apply", 0), ("bob", "roll", 5)]
-    with layout.history.open("a") as handle:
-        handle.write('{"cut short')
-    capsys.readouterr()
-    assert fleet(layout, processes, "history") == 0
-    shown = capsys.readouterr().out.splitlines()
-    assert len(shown) == 2
-    assert re.search(rf"bob +roll {BROKEN} +\d+\.\d s +On release {BROKEN} instance-1", shown[1])
-
-
-def test_status_tells_of_a_roll_that_stands_still(
-    layout: Layout, processes: Processes, capsys: pytest.CaptureFixture[str]
-) -> None:
-    fleet(layout, processes, "apply", "--instances", "2", "--release", OLD, *QUICKLY)
-    processes.wanted = 2
-    fleet(layout, processes, "roll", "--release", NEW, "--instances", "1", "--who", "ada", *QUICKLY)
-    capsys.readouterr()
-    fleet(layout, processes, "status")
-    assert "that ada began" in capsys.readouterr().out.splitlines()[-1]
-    fleet(layout, processes, "status", "--json")
-    assert result(capsys)["roll"]["interrupted"] is True
-    with exclusive(layout.lock):
-        fleet(layout, processes, "status", "--json")
-    assert result(capsys)["roll"]["interrupted"] is False
-
-
-def test_an_instance_that_a_roll_left_held_is_let_in(
-    layout: Layout, processes: Processes, capsys: pytest.CaptureFixture[str]
-) -> None:
-    fleet(layout, processes, "apply", "--instances", "2", "--release", OLD, *QUICKLY)
-    layout.hold(2).touch()
-    processes.stop([2])
-    processes.start([2])
-    capsys.readouterr()
-    assert fleet(layout, processes, "apply", "--instances", "2", "--release", OLD, "--json", *QUICKLY) == 0
-    assert result(capsys)["resumed"] == [2]
-    assert not layout.hold(2).exists()

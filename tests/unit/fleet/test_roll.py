@@ -1,298 +1,284 @@
-"""Rolling: a canary, then a tenth of the fleet at a time, and back when the new release does not work out."""
+"""Rolls: a canary, then a few at a time, and back when the new release does not work out."""
 
-import pkgutil
+import json
+import os
 import signal
+import threading
 import time
+from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
-from hecto.fleet import claim as claims
-from hecto.fleet import state as states_of_host
-from hecto.fleet.errors import FleetError, LockedError, NeedsAPersonError, NotReadyError, ReturnedError, UsageError
+from hecto.fleet import state as states
+from hecto.fleet.control import ask
+from hecto.fleet.errors import NeedsAPersonError, ReturnedError, StateError, UsageError
+from hecto.fleet.host import Host, Patience
 from hecto.fleet.layout import Layout
-from hecto.fleet.roll import Order, Rolled, batches, roll
-from hecto.fleet.wait import Patience
-from tests.unit.fleet.conftest import BROKEN, FAULTY, NEW, OLD, PLAIN, QUICK, STUCK, UNCHECKED, UNREADY
+from tests.unit.fleet.conftest import BROKEN, NEW, OLD
+from tests.unit.fleet.fleets import assert_all_on, begin, make_busy, move, states_of
 from tests.unit.fleet.processes import Processes
-from tests.unit.fleet.test_apply import make_busy, scale, states
+
+BAD = "eeeeeeeeeeee"
+Make = Callable[..., str]
 
 
-def move(layout: Layout, processes: Processes, release: str, *, check: bool = False, **order: object) -> Rolled:
-    processes.wanted = max(processes.wanted, len(processes.units().by_number))
-    wanted = Order(release, "ada", **order)  # type: ignore[arg-type]
-    return roll(layout, processes, wanted, patience=QUICK, say=lambda _: None, check=check)
-
-
-def moves(processes: Processes) -> list[list[int]]:
-    """Which instances were started together, in order."""
-    return [numbers for verb, numbers in processes.calls if verb == "start"]
-
-
-@pytest.mark.parametrize(
-    ("fleet", "sizes"),
-    [
-        (1, [1]),
-        (2, [1, 1]),
-        (4, [1] * 4),
-        (12, [1] * 12),
-        (25, [1] + [2] * 12),
-        (100, [1] + [10] * 9 + [9]),
-    ],
-)
-def test_a_canary_goes_first_and_then_at_most_a_tenth_of_the_fleet(fleet: int, sizes: list[int]) -> None:
-    planned = batches(range(1, fleet + 1), fleet, canary=True)
-    assert [len(batch) for batch in planned] == sizes
-    assert sorted(number for batch in planned for number in batch) == list(range(1, fleet + 1))
-
-
-def test_a_roll_moves_one_after_another(layout: Layout, processes: Processes) -> None:
-    scale(layout, processes, 3)
-    processes.calls.clear()
-    assert move(layout, processes, NEW).moved == [1, 2, 3]
-    assert states(layout, processes) == dict.fromkeys((1, 2, 3), ("ready", NEW))
-    assert processes.calls == [(verb, [n]) for n in (1, 2, 3) for verb in ("stop", "start")]
-    after = states_of_host.load(layout.fleet_state)
-    assert (after.last_good, after.roll) == (NEW, None)
-    assert not list(layout.run.glob("control/*.hold"))
-
-
-def test_a_second_roll_has_nothing_to_do_unless_all_are_meant(layout: Layout, processes: Processes) -> None:
-    scale(layout, processes, 2)
-    assert not move(layout, processes, OLD).as_json()["changed"]
-    assert move(layout, processes, OLD, every=True).moved == [1, 2]
-    assert move(layout, processes, OLD, every=True).moved == [1, 2]
-
-
-def test_check_says_which_in_what_batches(layout: Layout, processes: Processes) -> None:
-    scale(layout, processes, 2)
-    processes.calls.clear()
-    planned = move(layout, processes, NEW, check=True)
-    assert (planned.batches, planned.moved, planned.as_json()["changed"]) == ([[1], [2]], [], True)
-    assert processes.calls == []
-    assert not layout.fleet_state.exists()
-
-
-def test_batch_by_batch_is_one_roll(layout: Layout, processes: Processes) -> None:
-    scale(layout, processes, 3)
-    for number in (1, 2, 3):
-        assert move(layout, processes, NEW, only=[number]).moved == [number]
-    record = states_of_host.load(layout.fleet_state).roll
-    assert record is not None
-    assert (record.done, record.origin) == ([1, 2, 3], dict.fromkeys((1, 2, 3), OLD))
-    assert move(layout, processes, NEW, only=[2]).moved == []
-    with pytest.raises(UsageError, match="There is no instance-9 on this host"):
-        move(layout, processes, NEW, only=[9])
-
-
-@pytest.mark.parametrize(
-    ("broken", "says"),
-    [
-        (BROKEN, "instance-1 (ended|control socket)"),
-        (UNREADY, "instance-1 is starting"),
-        (UNCHECKED, "instance-1 does not work here: GET /tasks: 500"),
-        (FAULTY, r"instance-1 answered \d+ of \d+ requests with an error"),
-    ],
-)
-def test_a_broken_release_stops_at_the_canary_and_is_taken_back(
-    layout: Layout, processes: Processes, broken: str, says: str
+@pytest.mark.parametrize("instances", [1, 2, 4])
+def test_one_after_another_each_stopped_before_its_pin_moves(
+    host: Host, layout: Layout, processes: Processes, instances: int
 ) -> None:
-    scale(layout, processes, 3)
-    processes.calls.clear()
-    with pytest.raises(ReturnedError, match=f"(?s)On release {broken} {says}.*Everything is back"):
-        move(layout, processes, broken)
-    assert moves(processes) == [[1], [1]]
-    assert states(layout, processes) == dict.fromkeys((1, 2, 3), ("ready", OLD))
-    assert layout.pinned() == dict.fromkeys((1, 2, 3), OLD)
-    assert states_of_host.load(layout.fleet_state).roll is None
-    assert not list(layout.run.glob("control/*.hold"))
+    begin(host, processes, instances)
+    done = move(host, NEW)
+    numbers = list(range(1, instances + 1))
+    assert (done.batches, done.moved, done.resumed) == ([[n] for n in numbers], numbers, False)
+    assert processes.calls == [(verb, [n]) for n in numbers for verb in ("stop", "start")]
+    assert_all_on(layout, processes, NEW, instances)
+    assert states.load(layout.fleet_state) == states.State(last_good=NEW)
 
 
-def test_what_fails_later_takes_back_all_that_this_roll_moved(layout: Layout, processes: Processes) -> None:
-    scale(layout, processes, 3)
-    move(layout, processes, NEW, only=[1])
-    move(layout, processes, NEW, only=[2])
-    (layout.release(NEW) / "release.json").write_text(f'{{"id": "{NEW}", "behaviour": "fails its check"}}')
-    with pytest.raises(ReturnedError):
-        move(layout, processes, NEW, only=[3])
-    assert states(layout, processes) == dict.fromkeys((1, 2, 3), ("ready", OLD))
+def test_later_batches_move_together(host: Host, layout: Layout, processes: Processes) -> None:
+    begin(host, processes, 20)
+    done = move(host, NEW, only=[1, 2, 3, 4, 5])
+    assert done.batches == [[1], [2, 3], [4, 5]]
+    assert [numbers for verb, numbers in processes.calls if verb == "start"] == done.batches
+    # The playbook's next batch belongs to the same roll: no canary, and the roll stays until it is finished.
+    assert move(host, NEW, only=[6, 7]).batches == [[6, 7]]
+    assert sorted(n for n, (_, release) in states_of(layout, processes).items() if release == NEW) == [*range(1, 8)]
+    kept = states.load(layout.fleet_state)
+    assert kept.roll
+    assert (kept.last_good, kept.roll.done) == (OLD, [1, 2, 3, 4, 5, 6, 7])
+    assert move(host, NEW, only=[6, 7]).as_json()["changed"] is False
 
 
-def test_where_going_back_fails_as_well_a_person_is_asked_for(layout: Layout, processes: Processes) -> None:
-    scale(layout, processes, 2)
-    (layout.release(OLD) / "release.json").write_text(f'{{"id": "{OLD}", "behaviour": "never ready"}}')
-    with pytest.raises(NeedsAPersonError, match="Going back, instance-1 is starting"):
-        move(layout, processes, UNCHECKED)
-    assert states(layout, processes)[2] == ("ready", OLD)
+def test_a_second_roll_has_nothing_to_do_unless_all_are_meant(host: Host, layout: Layout, processes: Processes) -> None:
+    begin(host, processes, 2)
+    assert not move(host, OLD).as_json()["changed"]
+    assert move(host, OLD, every=True).moved == [1, 2]
+    assert move(host, OLD, every=True).moved == [1, 2]
+    assert_all_on(layout, processes, OLD, 2)
 
 
-def test_a_restart_that_fails_has_nowhere_to_go_back_to(layout: Layout, processes: Processes) -> None:
-    scale(layout, processes, 2)
-    (layout.release(OLD) / "release.json").write_text(f'{{"id": "{OLD}", "behaviour": "fails its check"}}')
-    with pytest.raises(NotReadyError, match="no other release"):
-        move(layout, processes, OLD, every=True)
-    assert states(layout, processes)[2] == ("ready", OLD)
+def test_check_says_which_and_changes_nothing(host: Host, layout: Layout, processes: Processes) -> None:
+    begin(host, processes, 3)
+    before = sorted((str(path), path.lstat().st_mtime_ns) for path in layout.state.rglob("*"))
+    assert move(host, NEW, check=True).as_json() == {
+        "changed": True,
+        "release": NEW,
+        "batches": [[1], [2], [3]],
+        "moved": [],
+        "resumed": False,
+    }
+    assert processes.calls == []
+    assert sorted((str(path), path.lstat().st_mtime_ns) for path in layout.state.rglob("*")) == before
+    assert_all_on(layout, processes, OLD, 3)
 
 
-def test_a_release_without_a_check_and_without_counts_is_taken_as_it_is(layout: Layout, processes: Processes) -> None:
-    scale(layout, processes, 2)
-    assert move(layout, processes, PLAIN).moved == [1, 2]
-    assert move(layout, processes, NEW).moved == [1, 2]
+def test_what_is_not_here_is_refused(host: Host, processes: Processes) -> None:
+    begin(host, processes, 2)
+    with pytest.raises(UsageError, match="no instance-7"):
+        move(host, NEW, only=[2, 7])
+    with pytest.raises(UsageError, match="is not on this host"):
+        move(host, "f" * 12)
+    assert processes.calls == []
 
 
-def test_a_drain_that_does_not_end_is_cut_off_in_time(layout: Layout, processes: Processes) -> None:
-    scale(layout, processes, 1, STUCK)
+BREAKS = {
+    "ends": r"instance-1 ended \d+ times",
+    "never ready": "instance-1 is starting",
+    "check fails": "instance-1 fails its self check: GET /tasks: 500",
+    "errors under traffic": r"instance-1 answered \d+ of \d+ requests with an error \(the others 0 of \d+\)",
+    "ends under traffic": "instance-1 ended 2 times under traffic",
+}
+
+
+@pytest.mark.parametrize("behaviour", BREAKS)
+def test_a_broken_release_ends_at_the_canary_and_is_taken_back(
+    host: Host, layout: Layout, processes: Processes, release: Make, behaviour: str
+) -> None:
+    begin(host, processes, 3)
+    impatient = replace(host, patience=replace(host.patience, ready=2.5, canary=1.5))
+    with pytest.raises(ReturnedError, match=BREAKS[behaviour]) as caught:
+        move(impatient, release(BAD, behaviour))
+    assert "Everything is back on what it ran before" in str(caught.value)
+    assert "hecto-1: the last words of instance-1" in str(caught.value)
+    assert caught.value.details["journal"] == {"1": ["the last words of instance-1"]}
+    assert (caught.value.code, caught.value.details["returned"]) == (5, [1])
+    assert set(processes.moves()) == {1}
+    assert_all_on(layout, processes, OLD, 3)
+    assert states.load(layout.fleet_state) == states.State(last_good=OLD)
+
+
+def test_when_a_later_batch_fails_all_that_was_moved_goes_back(
+    host: Host, layout: Layout, processes: Processes, release: Make
+) -> None:
+    begin(host, processes, 4)
+    move(host, NEW, only=[1, 2])
+    release(NEW, "ends")
+    with pytest.raises(ReturnedError, match="instance-3 ended") as caught:
+        move(host, NEW)
+    assert caught.value.details["returned"] == [1, 2, 3]
+    # The one that takes no traffic first.
+    assert processes.moves() == [1, 2, 3, 3, 1, 2]
+    assert_all_on(layout, processes, OLD, 4)
+
+
+def test_when_going_back_fails_too_a_person_is_needed(
+    host: Host, layout: Layout, processes: Processes, release: Make
+) -> None:
+    begin(host, processes, 3)
+    release(OLD, "ends")
+    with pytest.raises(NeedsAPersonError, match="Not everything could be taken back: instance-1 ended") as caught:
+        move(host, BROKEN)
+    assert (caught.value.code, caught.value.details["returned"]) == (4, [])
+    assert {n: s for n, s in states_of(layout, processes).items() if n != 1} == dict.fromkeys((2, 3), ("ready", OLD))
+    # Nothing is forgotten: when the cause is mended, the same command goes on with going back.
+    release(OLD)
+    with pytest.raises(ReturnedError, match="Everything is back"):
+        move(host, BROKEN)
+    assert_all_on(layout, processes, OLD, 3)
+
+
+def test_a_restart_of_all_that_fails_has_only_itself_to_go_back_to(
+    host: Host, layout: Layout, processes: Processes, release: Make
+) -> None:
+    begin(host, processes, 2)
+    release(OLD, "check fails")
+    with pytest.raises(ReturnedError, match="fails its self check"):
+        move(host, OLD, every=True)
+    assert_all_on(layout, processes, OLD, 2)
+
+
+def test_a_release_from_before_holds_and_checks_is_taken_as_it_is(
+    host: Host, layout: Layout, processes: Processes, release: Make
+) -> None:
+    begin(host, processes, 2, release(BAD, "from before"))
+    assert ask(layout.control(1)).requests == 0
+    move(host, NEW)
+    assert_all_on(layout, processes, NEW, 2)
+    move(host, BAD)
+    assert_all_on(layout, processes, BAD, 2)
+
+
+def test_requests_in_hand_are_finished_and_the_deadline_ends_the_wait(
+    host: Host, layout: Layout, processes: Processes, release: Make, said: list[str]
+) -> None:
+    begin(host, processes, 2)
+    make_busy(layout, 1, "in_flight", 1)
+    rolling = threading.Thread(target=move, args=(replace(host, patience=Patience(canary=0.1)), NEW))
+    rolling.start()
+    time.sleep(0.5)
+    assert (ask(layout.control(1)).state, processes.calls) == ("draining", [])
+    make_busy(layout, 1, "in_flight", 0)
+    rolling.join(20)
+    assert_all_on(layout, processes, NEW, 2)
+    move(host, release(BAD, "hangs in drain"))
     begun = time.monotonic()
-    assert move(layout, processes, NEW).moved == [1]
-    assert time.monotonic() - begun < 5
+    move(host, NEW)
+    assert 2 * host.patience.drain <= time.monotonic() - begun < 10
+    assert any("instance-1 has 1 requests left; going on" in line for line in said)
+    assert_all_on(layout, processes, NEW, 2)
 
 
-def test_websockets_are_waited_for_a_shorter_time(layout: Layout, processes: Processes) -> None:
-    scale(layout, processes, 1)
-    make_busy(layout, 1, "websockets", 3)
-    assert move(layout, processes, NEW).moved == [1]
+def test_one_that_died_while_it_drained_is_told_again(host: Host, layout: Layout, processes: Processes) -> None:
+    begin(host, processes, 1)
+    make_busy(layout, 1, "in_flight", 1)
+    rolling = threading.Thread(target=move, args=(replace(host, patience=Patience(drain=60, canary=0.1)), NEW))
+    make_busy(layout, 1, "websockets", 1)
+    rolling.start()
+    time.sleep(0.3)
+    processes.kill(1, signal.SIGKILL)
+    rolling.join(20)
+    assert_all_on(layout, processes, NEW, 1)
 
 
-class Killed(BaseException):
-    """In place of SIGKILL: nothing catches it, and what is on the disk is all that is left of the run."""
+def test_one_that_is_hung_is_moved_all_the_same(host: Host, layout: Layout, processes: Processes) -> None:
+    begin(host, processes, 2)
+    processes.kill(2, signal.SIGSTOP)
+    assert move(host, NEW).moved == [1, 2]
+    assert_all_on(layout, processes, NEW, 2)
 
 
-class Killer:
-    """Ends a run at its nth step, before or after the step was done."""
-
-    def __init__(self, at: int, before: bool) -> None:
-        self.at, self.before, self.steps = at, before, 0
-
-    def step(self, do):  # type: ignore[no-untyped-def]
-        def killed(*arguments, **options):  # type: ignore[no-untyped-def]
-            self.steps += 1
-            if self.steps == self.at and self.before:
-                raise Killed
-            done = do(*arguments, **options)
-            if self.steps == self.at and not self.before:
-                raise Killed
-            return done
-
-        return killed
-
-
-STEPS = (
-    "hecto.fleet.state.save",
-    "hecto.fleet.move.drain",
-    "hecto.fleet.layout.Layout.pin",
-    "hecto.fleet.move.check_all",
-    "hecto.fleet.move.admit",
-    "hecto.fleet.wait.until_ready",
-)
-
-
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("before", [True, False])
-def test_a_roller_that_is_killed_at_any_step_is_resumed_by_the_same_command(
-    layout: Layout, processes: Processes, monkeypatch: pytest.MonkeyPatch, before: bool
-) -> None:
-    quick = Patience(ready=5, drain=0.2, websockets=0.1, watch=0.05)
-    scale(layout, processes, 2)
-    processes.wanted = 2
-    goal, at, kills = NEW, 0, 0
-    while True:
-        at += 1
-        killer = Killer(at, before)
-        back = OLD if goal == NEW else NEW
-        with monkeypatch.context() as patched:
-            for name in STEPS:
-                module, _, attribute = name.rpartition(".")
-                patched.setattr(name, killer.step(resolve(module, attribute)))
-            for verb in ("stop", "start"):
-                patched.setattr(processes, verb, killer.step(getattr(processes, verb)))
-            try:
-                roll(layout, processes, Order(goal, "ada"), patience=quick, say=lambda _: None)
-            except Killed:
-                kills += 1
-            else:
-                break
-        # Nothing runs a release that it was not moved to on purpose: a pin only ever changes with its instance.
-        for number, (_, release) in states(layout, processes).items():
-            assert release in (None, layout.pin_of(number)), f"killed at step {at}"
-        roll(layout, processes, Order(goal, "ada"), patience=quick, say=lambda _: None)
-        assert states(layout, processes) == dict.fromkeys((1, 2), ("ready", goal)), f"killed at step {at}"
-        assert not list(layout.run.glob("control/*.hold"))
-        goal = back
-    assert kills >= 15
-
-
-def resolve(module: str, attribute: str) -> object:
-    return getattr(pkgutil.resolve_name(module), attribute)
-
-
-def test_a_roll_to_another_release_takes_the_place_of_an_interrupted_one(
-    layout: Layout, processes: Processes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    scale(layout, processes, 3)
-    move(layout, processes, NEW, only=[1])
-    said: list[str] = []
-    roll(layout, processes, Order(OLD, "bob"), patience=QUICK, say=said.append)
-    assert states(layout, processes) == dict.fromkeys((1, 2, 3), ("ready", OLD))
-    assert any("that ada began" in line and "is given up" in line for line in said)
-
-
-def test_an_instance_that_is_killed_in_mid_roll_comes_back_on_its_own_release(
-    layout: Layout, processes: Processes
-) -> None:
-    scale(layout, processes, 3)
-    move(layout, processes, NEW, only=[1])
-    for number in (1, 3):
+def test_what_dies_in_mid_roll_comes_back_on_its_own_release(host: Host, layout: Layout, processes: Processes) -> None:
+    begin(host, processes, 3)
+    move(host, NEW, only=[1])
+    for number, release in ((1, NEW), (2, OLD)):
+        before = ask(layout.control(number)).pid
         processes.kill(number, signal.SIGKILL)
-    deadline = time.monotonic() + 5
-    while (now := states(layout, processes)) != {1: ("ready", NEW), 2: ("ready", OLD), 3: ("ready", OLD)}:
-        assert time.monotonic() < deadline, now
-        time.sleep(0.05)
-    assert move(layout, processes, NEW).moved == [2, 3]
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline and states_of(layout, processes)[number] != ("ready", release):
+            time.sleep(0.05)
+        reply = ask(layout.control(number))
+        assert (reply.state, reply.release, reply.pid != before) == ("ready", release, True)
+    assert move(host, NEW).moved == [2, 3]
+    assert_all_on(layout, processes, NEW, 3)
 
 
-def test_somebody_elses_claim_is_in_the_way_until_it_ends(layout: Layout, processes: Processes) -> None:
-    scale(layout, processes, 1)
-    claims.claim(layout, "bob", "1", NEW, 60)
-    with pytest.raises(LockedError, match=f"bob is deploying to {NEW} since .* with --take-over"):
-        move(layout, processes, NEW)
-    with pytest.raises(LockedError):
-        claims.claim(layout, "bob", "2", NEW, 60)
-    assert not claims.unclaim(layout, "ada", "")
-    claims.claim(layout, "ada", "", NEW, 60, take_over=True)
-    assert move(layout, processes, NEW).moved == [1]
-    assert claims.unclaim(layout, "ada", "")
-    claims.claim(layout, "bob", "1", OLD, 0.01)
-    time.sleep(0.02)
-    assert move(layout, processes, OLD).moved == [1]
+def test_a_single_kill_of_the_canary_condemns_no_release(host: Host, layout: Layout, processes: Processes) -> None:
+    begin(host, processes, 2)
+    rolling = threading.Thread(target=move, args=(replace(host, patience=replace(host.patience, canary=1.5)), NEW))
+    rolling.start()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and states_of(layout, processes)[1] != ("ready", NEW):
+        time.sleep(0.02)
+    processes.kill(1, signal.SIGKILL)
+    rolling.join(20)
+    assert_all_on(layout, processes, NEW, 2)
 
 
-def test_each_step_of_a_deploy_holds_the_host_for_longer(layout: Layout, processes: Processes) -> None:
-    scale(layout, processes, 1)
-    claims.claim(layout, "ada", "", NEW, 1)
-    move(layout, processes, NEW)
-    held = states_of_host.load(layout.fleet_state).claim
-    assert held is not None
-    assert held.until > time.time() + 30
+def test_a_roll_mends_what_does_not_serve(host: Host, layout: Layout, processes: Processes) -> None:
+    begin(host, processes, 4)
+    ask(layout.control(2), "drain")
+    processes.stop([3])
+    assert move(host, OLD).moved == [2, 3]
+    assert_all_on(layout, processes, OLD, 4)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 1}', '{"format": 99, "last_good": null}'])
-def test_a_state_that_cannot_be_trusted_stops_the_roll(layout: Layout, processes: Processes, content: str) -> None:
-    scale(layout, processes, 1)
-    layout.fleet_state.write_text(content)
-    with pytest.raises(FleetError, match=r"is damaged|newer hecto-fleet"):
-        move(layout, processes, NEW)
-    assert states(layout, processes) == {1: ("ready", OLD)}
-
-
-def test_without_room_for_its_state_a_roll_does_nothing(
-    layout: Layout, processes: Processes, monkeypatch: pytest.MonkeyPatch
+def test_an_interrupted_roll_may_be_given_up_for_another(
+    host: Host, layout: Layout, processes: Processes, release: Make, said: list[str]
 ) -> None:
-    scale(layout, processes, 1)
-    processes.calls.clear()
-    monkeypatch.setattr("hecto.fleet.state.os.fsync", full_disk)
-    with pytest.raises(FleetError, match="cannot be written: No space left on device"):
-        move(layout, processes, NEW)
+    begin(host, processes, 3)
+    move(host, NEW, only=[1, 2])
+    with pytest.raises(ReturnedError):
+        move(host, release(BAD, "check fails"))
+    assert any(f"giving up the roll to {NEW} that ada began" in line for line in said)
+    # The canary went from the one to the other, and goes back to what it ran before both.
+    assert states_of(layout, processes) == {1: ("ready", OLD), 2: ("ready", NEW), 3: ("ready", OLD)}
+    move(host, OLD)
+    assert_all_on(layout, processes, OLD, 3)
+
+
+def test_a_full_disk_stops_a_roll_before_it_begins(
+    host: Host, layout: Layout, processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(host, processes, 2)
+    _fill(monkeypatch)
+    with pytest.raises(StateError, match="No space left on device"):
+        move(host, NEW)
+    monkeypatch.undo()
     assert processes.calls == []
+    assert sorted(path.name for path in layout.state.iterdir()) == ["fleet.json", "pins"]
+    assert_all_on(layout, processes, OLD, 2)
 
 
-def full_disk(_: int) -> None:
-    raise OSError(28, "No space left on device")
+def test_a_disk_that_fills_in_mid_roll_keeps_nothing_from_serving(
+    host: Host, layout: Layout, processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(host, processes, 2)
+
+    def pin(self: Layout, number: int, release_id: str) -> None:
+        if self.pin_of(number) != release_id:
+            _fill(monkeypatch)
+            raise OSError(28, os.strerror(28), str(self.pins / str(number)))
+
+    monkeypatch.setattr(Layout, "pin", pin)
+    with pytest.raises(ReturnedError, match=f"instance-1 could not be pinned to {NEW}"):
+        move(host, NEW)
+    monkeypatch.undo()
+    assert_all_on(layout, processes, OLD, 2)
+
+
+def _fill(monkeypatch: pytest.MonkeyPatch) -> None:
+    def dump(*_: object) -> None:
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(json, "dump", dump)
