@@ -237,7 +237,7 @@ def _run(context: Context, endpoint: Endpoint, path: dict[str, Any]) -> Response
         return _respond(endpoint.view(context, **path), endpoint.status)
     if request.method in READS:
         return context.read(work)
-    key = idempotency.read(request, context.actor)
+    key = idempotency.read(request, context.actor, context.services.tokens)
     if key is None:
         return context.write(work)
     return _run_once(context, work, key)

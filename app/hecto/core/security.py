@@ -91,6 +91,7 @@ class Tokens:
         self._access_key = _derive(secret_key, "access token")
         self._csrf_key = _derive(secret_key, "csrf token")
         self._refresh_key = _derive(secret_key, "refresh token")
+        self._body_key = _derive(secret_key, "request body")
         self._checked: OrderedDict[str, AccessToken] = OrderedDict()
 
     def issue(self, user_id: int, session_id: str) -> str:
@@ -140,6 +141,10 @@ class Tokens:
 
     def _refresh_mac(self, purpose: str, session_id: str, content: bytes) -> bytes:
         return hmac.new(self._refresh_key, f"{purpose}:{session_id}:".encode() + content, "sha256").digest()[:16]
+
+    def body_digest(self, body: bytes) -> bytes:
+        """What is stored of a request's body. It may hold a password, which a plain digest would let one guess."""
+        return hmac.new(self._body_key, body, "sha256").digest()
 
     def csrf(self, session_id: str) -> str:
         """The CSRF token of a browser session: derived, so nothing needs to be stored."""

@@ -64,10 +64,12 @@ def sign_in(shared: Services, kind: str, email: str, password: str, address: str
 
     The password is checked outside of any transaction: it takes a core for 50 ms, and connections are few.
     """
-    account, sender = f"login:account:{digest(email.strip().lower())}", f"login:address:{address}"
-    shared.sign_in_throttle.take(account, ATTEMPTS_PER_ACCOUNT, "attempts to sign in to this account")
+    sender = f"login:address:{address}"
     shared.sign_in_throttle.take(sender, ATTEMPTS_PER_ADDRESS, "attempts to sign in from your address")
     user = unit_of_work.read(shared.database, lambda session: service.find_by_email(session, email))
+    # By the account, not by how its address was written, or each way to write it would have attempts of its own.
+    account = f"login:account:{user.id if user else digest(email.strip().lower())}"
+    shared.sign_in_throttle.take(account, ATTEMPTS_PER_ACCOUNT, "attempts to sign in to this account")
     right = verify_password(user.password_hash if user else None, password)
     if user is None or not right or not user.active:
         raise Unauthenticated(WRONG)
