@@ -37,9 +37,9 @@ def ensure_host(site: Site, step: Step) -> str:
             step.note("making the base image")
             image = ensure_base_image(site.suite)
             step.note("booting")
-            site.save()
+            site.save_host()
             _create(site, image)
-    site.save()
+    site.save_host()
     _wait_until_booted(site)
     _let_in(site)
     return done

@@ -11,7 +11,7 @@ from pathlib import Path
 from control.podman import image_exists, limit_options, podman
 from control.progress import Failure, tail
 from control.shell import as_root, locked, run
-from control.site import CACHE
+from control.site import CACHE, CHECKOUT
 
 # What a real server has after Debian's installer, and python3-apt for Ansible.
 BASE_PACKAGES = (
@@ -93,7 +93,7 @@ def ensure_build_image(suite: str) -> str:
     with locked(CACHE / "lock" / f"image-{suite}", "makes an image"):
         if not image_exists(image):
             log = CACHE / "log" / f"image-{suite}.log"
-            container = f"hecto-image-{suite}"
+            container = f"hecto-image-{suite}-{CHECKOUT}"
             get = "DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends"
             install = f"apt-get -q update && {get} {' '.join(BUILD_PACKAGES)} && apt-get clean"
             try:

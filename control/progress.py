@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
+_terminal = threading.Lock()  # whose turn it is to write there
 TAIL_LINES = 15  # enough for the error of apt, pip or Ansible with its context; the rest is in the log
 
 
@@ -80,8 +81,18 @@ class Step:
             line = f"  ...  {self.title} {int(self.seconds)} s"
             if self._note:
                 line += f" - {self._note}"
-            sys.stderr.write(f"\r\033[K{line[:118]}")
-            sys.stderr.flush()
+            with _terminal:
+                sys.stderr.write(f"\r\033[K{line[:118]}")
+                sys.stderr.flush()
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Keep steps from writing while somebody is asked something."""
+    with _terminal:
+        if sys.stderr.isatty():
+            sys.stderr.write("\r\033[K")
+        yield
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from control.image import build_image, ensure_build_image
 from control.podman import limit_options, podman
 from control.progress import Step
 from control.shell import as_root, locked, output, run
-from control.site import CACHE, ROOT
+from control.site import CACHE, CHECKOUT, ROOT
 
 APP = ROOT / "app"
 RECIPE = Path(__file__).with_name("release.sh")
@@ -83,7 +83,7 @@ def _build(name: str, suite: str, image: str, artifact: Path) -> None:
         *limit_options(),
         "--rm",
         "--replace",
-        f"--name=hecto-release-{suite}",
+        f"--name=hecto-release-{suite}-{CHECKOUT}",
         "--network=host",
         f"--volume={staging}:/build",
         f"--volume={wheels}:/wheels",
@@ -103,7 +103,10 @@ def _build(name: str, suite: str, image: str, artifact: Path) -> None:
         log=log,
         advice="a package that cannot be fetched: this machine's pip configuration, proxies and CA are passed on",
     )
-    (staging / "release.tar.zst").replace(artifact)
+    built = staging / "release.tar.zst"
+    # It was root in the container: whoever builds here must be able to mark the archive as used later.
+    output(as_root(["chown", f"{os.getuid()}:{os.getgid()}", built]))
+    built.replace(artifact)
     output(as_root(["rm", "-rf", staging]))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import getpass
 import os
 import shutil
@@ -12,9 +13,14 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from control.progress import Failure, say, tail
+from control.progress import Failure, say, tail, undisturbed
 
 Command = Sequence[str | Path]
+# How this machine reaches the network, beside PIP_*. sudo hands none of it on by itself: apt, mmdebstrap, pip need it.
+NETWORK = (
+    *("http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy"),
+    *("ssl_cert_file", "requests_ca_bundle", "curl_ca_bundle"),
+)
 
 
 def as_root(command: Command) -> list[str]:
@@ -27,7 +33,26 @@ def as_root(command: Command) -> list[str]:
             f"'{words[0]}' needs root and sudo is not installed",
             advice="run ./hecto as root, or install and set up sudo",
         )
-    return ["sudo", *words]
+    _authenticate()
+    kept = sorted(name for name in os.environ if name.lower() in NETWORK or name.startswith("PIP_"))
+    return ["sudo", *([f"--preserve-env={','.join(kept)}"] if kept else []), *words]
+
+
+@functools.cache
+def _authenticate() -> None:
+    """Let sudo ask for its password once, before anything runs: later nobody sees its question, or can answer it."""
+    if subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode == 0:
+        return
+    advice = "run ./hecto in a terminal; where a playbook builds the release, run ./hecto release there before it"
+    try:
+        with open("/dev/tty"):  # where sudo asks, whatever stdin is
+            pass
+    except OSError:
+        raise Failure("sudo wants a password, and nobody can type one here", advice=advice) from None
+    with undisturbed():
+        say("  sudo asks for your password: packages, images and containers need root.")
+        if subprocess.run(["sudo", "-v"], check=False).returncode != 0:
+            raise Failure("sudo refuses", advice="run ./hecto as root, or as a user who may use sudo")
 
 
 def output(command: Command, *, stdin: str | None = None, env: Mapping[str, str] | None = None) -> str:
@@ -92,11 +117,19 @@ def run(
                     watch(line.rstrip("\n"))
             code = process.wait()
         except BaseException:
-            process.terminate()
-            process.wait()
+            _end(process)
             raise
     if code != 0:
         raise Failure(f"'{_shown(command)}' failed with exit code {code}", advice=advice, log=log, tail=tail(log))
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End a program. One that sudo runs is root's, who must end it; Ctrl-C in a terminal has reached it by itself."""
+    try:
+        process.terminate()
+    except PermissionError:
+        subprocess.run(["sudo", "-n", "kill", str(process.pid)], capture_output=True, check=False)
+    process.wait()
 
 
 @contextmanager

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import socket
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from control.progress import Failure
 
 ROOT = Path(__file__).resolve().parent.parent
 STATE = ROOT / ".hecto"
 CACHE = STATE / "cache"
+INVENTORIES = ROOT / "inventory"
+# Tells the containers of two checkouts on one machine apart, where their work is not a site's.
+CHECKOUT = hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]
 SUITES = ("trixie", "bookworm")  # Debian 13 and 12
 DEFAULT_INSTANCES = 4  # a laptop's share; the single-host topology runs a hundred
 PORTS = {
@@ -60,6 +65,11 @@ class Site:
         self.directory.mkdir(parents=True, exist_ok=True)
         (self.directory / "host.json").write_text(json.dumps(asdict(self), indent=2) + "\n")
 
+    def save_host(self) -> None:
+        """Remember the host alone: a number of instances counts when the budget has accepted it."""
+        known = _known(self.name).get("instances", DEFAULT_INSTANCES)
+        replace(self, instances=known).save()
+
 
 def load_site(name: str | None = None) -> Site:
     """The site that HECTO_NAME names: as its host was made, or as the environment asks for a new one."""
@@ -69,10 +79,12 @@ def load_site(name: str | None = None) -> Site:
             f"HECTO_NAME is '{name}'",
             advice="use at most 31 lower-case letters, digits and hyphens, a letter first; 'cache' is taken",
         )
-    try:
-        known = json.loads((STATE / name / "host.json").read_text())
-    except FileNotFoundError:
-        known = {}
+    if name != "local" and (INVENTORIES / name).exists():
+        raise Failure(
+            f"HECTO_NAME is '{name}', and inventory/{name} keeps the secrets of a real site in {STATE / name}",
+            advice="choose another name: a local site can be destroyed, with all that is there",
+        )
+    known = _known(name)
     site = Site(
         name=name,
         container=f"hecto-{name}",
@@ -87,6 +99,14 @@ def load_site(name: str | None = None) -> Site:
                 advice=f"unset {variable}, or make the host anew: ./hecto destroy && ./hecto up",
             )
     return site
+
+
+def _known(name: str) -> dict[str, Any]:
+    try:
+        known: dict[str, Any] = json.loads((STATE / name / "host.json").read_text())
+    except FileNotFoundError:
+        return {}
+    return known
 
 
 def _suite(known: str | None) -> str:

@@ -158,7 +158,10 @@ class Redis:
         self.socket = directory / "redis.sock"
         self.process: subprocess.Popen[bytes] | None = None
         directory.mkdir()
-        (directory / "users.acl").write_text(f"user default off\nuser hecto on >{PASSWORD} ~* &* +@all -@dangerous\n")
+        (directory / "users.acl").write_text(
+            f"user default off\nuser root on >{PASSWORD} ~* &* +@all\n"
+            f"user hecto on >{PASSWORD} ~* &* +@all -@dangerous\n"
+        )
         self.start()
 
     def start(self) -> None:
@@ -175,6 +178,11 @@ class Redis:
         """Stop the server."""
         assert self.process is not None
         stop(self.process)
+
+    def ask(self, *command: str) -> str:
+        """Send a command as the administrator of the server, whom the app's user is not."""
+        words = ["redis-cli", "-s", str(self.socket), "--user", "root", "--pass", PASSWORD, "--no-auth-warning"]
+        return subprocess.run([*words, *command], check=True, capture_output=True, text=True).stdout
 
     def _listens(self) -> bool:
         with socket.socket(socket.AF_UNIX) as probe:

@@ -14,6 +14,8 @@ import orjson
 
 T = TypeVar("T")
 
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
 
 class SettingsError(Exception):
     """Everything that is wrong with the settings, one line each, with what to do."""
@@ -141,11 +143,17 @@ class _Reader:
 
 
 def _origin(value: str) -> str:
-    """An origin such as https://erp.example.com:8443, without path; raises ValueError."""
+    """An origin such as https://erp.example.com:8443, as browsers send it; raises ValueError."""
     parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
-        raise ValueError("it must be an origin such as https://erp.example.com, without a path")
-    return f"{parts.scheme}://{parts.netloc}"
+    try:
+        port = parts.port
+    except ValueError:
+        raise ValueError("its port must be a number from 1 to 65535") from None
+    more = parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc
+    if parts.scheme not in DEFAULT_PORTS or not parts.hostname or more or port == 0:
+        raise ValueError("it must be an origin such as https://erp.example.com, without a user or a path")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}" + ("" if port in (None, DEFAULT_PORTS[parts.scheme]) else f":{port}")
 
 
 def _origins(value: str) -> tuple[str, ...]:

@@ -24,12 +24,18 @@ DATABASE_LEAST = 160  # below it PostgreSQL starts but cannot hold one sort for 
 
 # Connections of PostgreSQL.
 CONNECTIONS_STEP = 100  # also the least: changing the number restarts the database, so a fleet can grow within a step
+RESERVED_LEAST = 8  # below it nobody could look into a full database; the role postgres refuses less, too
 CONNECTIONS_MOST = 500  # one host needs no pooler up to here; past it throughput falls, see PostgreSQL's own guidance
 
 # Open files and sockets.
 FILES_LEAST = 4096
 INSTANCE_FILES_BASE = 256  # modules, logs, Redis and control sockets
+NGINX_FILES_BASE = 512  # logs, static files, listeners
 HEADROOM = 2  # clients are never spread evenly, and all of them reconnect at once after a restart
+# Instance N listens on 127.0.0.1, port 5000 + N.
+INSTANCE_PORT_BASE = 5000
+INSTANCES_MOST = 999
+
 HUGE_PAGE_MB = 2
 HUGE_PAGES_FROM_MB = 1024  # smaller shared buffers gain nothing that can be measured
 
@@ -45,7 +51,7 @@ def connections(instances: int, pool_max: int, reserved: int, app_hosts: int = 1
         * _whole("app hosts", app_hosts, 1)
         * _whole("hecto_database_pool_max", pool_max, 1)
     )
-    steps = math.ceil((wanted + _whole("postgres_reserved_connections", reserved, 5)) / CONNECTIONS_STEP)
+    steps = math.ceil((wanted + _whole("postgres_reserved_connections", reserved, RESERVED_LEAST)) / CONNECTIONS_STEP)
     return min(CONNECTIONS_MOST, steps * CONNECTIONS_STEP)
 
 
@@ -61,6 +67,7 @@ def plan(
     instance_memory_mb: int,
     services: Collection[str] = SERVICES,
     app_hosts: int = 1,
+    database_port: int = 5432,
 ) -> dict[str, Any]:
     """Share one host out between its services.
 
@@ -72,6 +79,7 @@ def plan(
     pool_max: connections that an instance may hold even where there are more.
     instance_memory_mb: what an instance may need at work.
     services: what runs on this host, of `database`, `cache`, `app`, `edge`; the others take nothing from it.
+    database_port: of PostgreSQL; where it runs beside instances, none of them can have it.
 
     Raises BudgetError with a message for the operator.
     """
@@ -80,12 +88,13 @@ def plan(
     instances = _whole("hecto_instances", instances, 1)
     clients = _whole("hecto_clients", clients, 1)
     max_connections = _whole("postgres_max_connections", max_connections, 10)
-    reserved_connections = _whole("postgres_reserved_connections", reserved_connections, 5)
+    reserved_connections = _whole("postgres_reserved_connections", reserved_connections, RESERVED_LEAST)
     pool_max = _whole("hecto_database_pool_max", pool_max, 1)
     instance_memory_mb = _whole("hecto_instance_memory_mb", instance_memory_mb, 64)
     if unknown := set(services) - set(SERVICES):
         raise BudgetError(f"unknown services {', '.join(sorted(unknown))}: use {', '.join(SERVICES)}")
     services = [service for service in SERVICES if service in services]
+    _check_ports(instances, services, _whole("postgres_port", database_port, 1))
 
     pool = _pool(instances * app_hosts, max_connections, reserved_connections, pool_max)
     least = DATABASE_LEAST if "database" in services else 0
@@ -114,7 +123,8 @@ def plan(
     redis_clients = max(256, instances * app_hosts * 10 + 64)
     files = {
         "instance": max(FILES_LEAST, INSTANCE_FILES_BASE + pool + websockets * 2),
-        "nginx": max(FILES_LEAST, worker_connections + 512),  # each connection is a file; logs, static files, listeners
+        # Each connection is a file, and so may be what it reads or buffers on disk.
+        "nginx": max(FILES_LEAST, worker_connections * 2 + NGINX_FILES_BASE),
         "redis": max(FILES_LEAST, redis_clients + 64),
         "postgres": max(FILES_LEAST, max_connections * 2 + 1024),
     }
@@ -192,6 +202,20 @@ def _memory_notes(planned: dict[str, Any]) -> list[tuple[str, str, str]]:
         ),
         ("free", "free", "page cache, peaks"),
     ]
+
+
+def _check_ports(instances: int, services: Collection[str], database_port: int) -> None:
+    """Every instance has a port, and one of them could be the database's."""
+    if instances > INSTANCES_MOST:
+        raise BudgetError(f"hecto_instances is {instances}: it must be at most {INSTANCES_MOST}.")
+    number = database_port - INSTANCE_PORT_BASE
+    if {"database", "app"} <= set(services) and 1 <= number <= instances:
+        fewer = f"Lower hecto_instances to at most {number - 1}, or choose" if number > 1 else "Choose"
+        raise BudgetError(
+            f"hecto_instances is {instances}, and instance {number} would listen on 127.0.0.1:{database_port}, "
+            f"which is PostgreSQL's. {fewer} a postgres_port below {INSTANCE_PORT_BASE} or above "
+            f"{INSTANCE_PORT_BASE + INSTANCES_MOST}."
+        )
 
 
 def _shares(

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from hecto.application import ROUTERS
+from hecto import settings
+from hecto.application import ROUTERS, create_app
+from hecto.core.endpoints import ENDPOINTS as ENDPOINTS_BY_NAME
 from hecto.core.permissions import PUBLIC
 from hecto.migrations.migrate import metadata
 
@@ -34,6 +36,21 @@ def test_only_signing_in_is_public():
         ("GET", "/sign-in"),
         ("POST", "/sign-in"),
     }
+
+
+# What is there without a declaration, and so without a sign-in: nothing here may tell of anybody's data.
+UNDECLARED = {"static", "openapi", "health.health", "health.metrics"}
+
+
+def test_every_route_declares_its_permission(tmp_path):
+    for name in ("database-password", "redis-password", "secret-key"):
+        (tmp_path / name).write_text("k" * 64)
+    app = create_app(settings.load({"CREDENTIALS_DIRECTORY": str(tmp_path)}))
+    routes = {rule.endpoint for rule in app.url_map.iter_rules()}
+    assert routes - set(app.extensions[ENDPOINTS_BY_NAME]) == UNDECLARED
+    for name, endpoint in app.extensions[ENDPOINTS_BY_NAME].items():
+        # What Flask calls is the pipeline, which checks what was declared, and nothing that took its place.
+        assert app.view_functions[name].__qualname__.startswith("_pipeline."), endpoint.path
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: f"{endpoint.method} {endpoint.path}")

@@ -6,6 +6,7 @@ import json
 import re
 import stat
 import time
+import uuid
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,13 @@ def test_plain_http_leads_to_https(state: Path, credentials: dict[str, str]) -> 
     answer = requests.get(f"http://127.0.0.1:{port}/", allow_redirects=False, timeout=10)
     assert answer.status_code in (301, 308)
     assert answer.headers["location"] == f"{credentials['url']}/"
+
+
+def test_a_throttled_account_hears_from_the_app_how_long(credentials: dict[str, str]) -> None:
+    """nginx limits an address by its own 429, and must let the one of the app pass."""
+    body = {"email": f"{uuid.uuid4().hex}@example.com", "password": "wrong"}
+    for _ in range(11):
+        answer = requests.post(f"{credentials['url']}/api/auth/login", json=body, verify=credentials["ca"], timeout=30)
+    assert answer.status_code == 429
+    assert "this account" in answer.json()["detail"]
+    assert int(answer.headers["Retry-After"]) > 60

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator
 
 import pytest
+import redis
 import requests
 
-from tests.servers import ADMIN_EMAIL, ADMIN_PASSWORD, AppInstance, Postgres, Site
+from tests.servers import ADMIN_EMAIL, ADMIN_PASSWORD, AppInstance, Postgres, Redis, Site
+from tests.servers import PASSWORD as SERVER_PASSWORD
 
 _numbers = itertools.count(1)
 PASSWORD = "a password for tests"
@@ -77,6 +80,42 @@ def member(instance: AppInstance, admin: Client) -> Client:
     found = Client(instance).sign_in(email, PASSWORD)
     found.email = email
     return found
+
+
+class Browser(requests.Session):
+    """Somebody who uses the pages of one instance, as htmx does."""
+
+    def __init__(self, instance: AppInstance, email: str, password: str) -> None:
+        super().__init__()
+        self.base = instance.url
+        answer = self.post(f"{self.base}/sign-in", data={"email": email, "password": password}, timeout=30)
+        assert answer.status_code == 200, answer.text
+        self.headers["HX-Request"] = "true"
+        self.headers["X-CSRF-Token"] = re.search('name="csrf-token" content="([^"]+)"', answer.text)[1]
+
+    def see(self, path: str) -> str:
+        """The page at a path."""
+        answer = self.get(self.base + path, timeout=30)
+        assert answer.status_code == 200, answer.text
+        return answer.text
+
+    def submit(self, path: str, **fields: object) -> requests.Response:
+        """Send a form."""
+        return self.post(self.base + path, data=fields, headers={"HX-Request-Type": "partial"}, timeout=30)
+
+
+@pytest.fixture
+def browser(instance: AppInstance, member: Client) -> Browser:
+    """The member, in a browser."""
+    return Browser(instance, member.email, PASSWORD)
+
+
+@pytest.fixture
+def redis_keys(redis_server: Redis) -> Iterator:
+    """The keys in Redis that fit a pattern."""
+    client = redis.Redis(unix_socket_path=str(redis_server.socket), username="hecto", password=SERVER_PASSWORD)
+    yield lambda pattern: set(client.scan_iter(pattern))
+    client.close()
 
 
 @pytest.fixture

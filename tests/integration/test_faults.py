@@ -7,6 +7,7 @@ import signal
 import time
 
 import pytest
+import requests
 import socketio
 
 from tests.integration.conftest import Client
@@ -103,6 +104,75 @@ def test_a_silent_redis_costs_bounded_time(user, redis):
     finally:
         redis.process.send_signal(signal.SIGCONT)
     wait_until(lambda: user.get("/api/health").json()["status"] == "OK", "health", seconds=10)
+
+
+def test_while_redis_is_silent_one_request_waits_for_it_and_the_others_go_on(user, redis):
+    redis.process.send_signal(signal.SIGSTOP)
+    try:
+        user.get("/api/me")
+        time.sleep(1.1)  # the pause after which the store tries Redis again
+
+        def seconds(_):
+            started = time.monotonic()
+            assert user.at(instance_of(user)).get("/api/me").status_code == 200
+            return time.monotonic() - started
+
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            waited = sorted(pool.map(seconds, range(8)))
+        assert waited[6] < 0.5 <= waited[7]
+    finally:
+        redis.process.send_signal(signal.SIGCONT)
+    wait_until(lambda: user.get("/api/health").json()["status"] == "OK", "health", seconds=10)
+
+
+def test_a_full_redis_is_no_healthy_one(user, redis):
+    redis.ask("CONFIG", "SET", "maxmemory", "1")
+    try:
+        assert user.get("/api/health").json()["services"]["redis"] == "unhealthy"
+        assert user.get("/api/me").status_code == 200
+        page = user.get("/api/tasks")
+        assert page.status_code == 200
+    finally:
+        redis.ask("CONFIG", "SET", "maxmemory", "0")
+    wait_until(lambda: user.get("/api/health").json()["status"] == "OK", "health", seconds=10)
+
+
+def test_a_database_that_is_only_busy_is_not_called_unhealthy(own, user, postgres):
+    """Every connection of the instance waits for a lock; the server itself is well."""
+    task = user.create_task("fought for")
+    blocker = postgres.open("faults")
+    assert blocker.ask(f"BEGIN; SELECT id FROM task WHERE id = {task['id']} FOR UPDATE;") == str(task["id"])
+    try:
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            body = {"json": {"version": 1, "title": "mine"}}
+            for _ in range(4):
+                pool.submit(user.at(instance_of(user)).patch, f"/api/tasks/{task['id']}", **body)
+            wait_until(lambda: "hecto_database_connections 4.0" in user.get("/metrics").text, "a full pool", seconds=5)
+            health = user.get("/api/health").json()
+            blocker.close()
+    finally:
+        blocker.close()
+    assert (health["status"], health["services"]["database"]) == ("DEGRADED", "busy")
+    assert user.get("/api/health").json()["services"]["database"] == "healthy"
+
+
+def test_the_dashboard_does_without_redis(own, redis):
+    """It waits for a silent Redis no longer than other pages do, and not with a database connection in hand."""
+    browser = requests.Session()
+    form = {"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD}
+    assert browser.post(f"{own[2].url}/sign-in", data=form).status_code == 200
+    assert 'id="count-online"' in browser.get(f"{own[2].url}/").text
+    redis.process.send_signal(signal.SIGSTOP)
+    try:
+        browser.get(f"{own[2].url}/")
+        started = time.monotonic()
+        page = browser.get(f"{own[2].url}/")
+        assert time.monotonic() - started < 0.7
+        assert page.status_code == 200
+        assert 'id="count-online"' not in page.text
+    finally:
+        redis.process.send_signal(signal.SIGCONT)
+    wait_until(lambda: browser.get(f"{own[2].url}/api/health").json()["status"] == "OK", "health", seconds=10)
 
 
 def test_an_invalidation_that_redis_missed_is_told_when_it_is_back(user, redis):

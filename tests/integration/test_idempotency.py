@@ -214,3 +214,12 @@ def test_a_lock_that_is_waited_for_in_vain_is_a_504(site, member, postgres, sql)
         holder.close()
         impatient.stop()
         sql("ALTER ROLE hecto_app RESET lock_timeout")
+
+
+def test_what_is_kept_of_a_body_does_not_help_to_guess_a_password(admin, sql):
+    body = b'{"email": "kept@example.com", "name": "K", "password": "a short password"}'
+    headers = {"Idempotency-Key": "with a password", "Content-Type": "application/json"}
+    assert admin.post("/api/users", data=body, headers=headers).status_code == 201
+    digest = hashlib.sha256(body).hexdigest()
+    assert sql(f"SELECT count(*) FROM request_key WHERE body_digest = '\\x{digest}'") == "0"
+    assert admin.post("/api/users", data=body, headers=headers).headers["Idempotency-Replayed"] == "true"

@@ -52,6 +52,21 @@ def test_created_and_updated_reach_the_other_instance(member, instances, listen)
     assert listener.next("task.updated")["version"] == 2
 
 
+@pytest.mark.parametrize(
+    "missing", ["Connection", "Sec-WebSocket-Key", "Sec-WebSocket-Version"], ids=lambda name: f"no {name}"
+)
+def test_half_a_handshake_is_refused_with_a_problem(client, missing):
+    handshake = {
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version": "13",
+    }
+    headers = {**handshake, missing: None} if missing != "Connection" else {**handshake, "Connection": "close"}
+    answer = client.get("/socket.io/?EIO=4&transport=websocket", headers=headers)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (400, "application/json")
+
+
 def test_a_failed_change_is_not_announced(member, instances, listen):
     listener = listen(member.at(instances[1]))
     task = member.create_task()

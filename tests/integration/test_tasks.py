@@ -91,6 +91,25 @@ def test_filters(member):
     assert [item["id"] for item in doing] == [wanted["id"]]
 
 
+def test_short_words_are_found_where_words_begin(member):
+    made = [member.create_task(title, assignee_id=member.user_id)["id"] for title in ("Oxide", "an ox", "foxes", "%x")]
+    for query, expected in (("ox", made[1::-1]), ("O", made[1::-1]), ("%", [made[3]]), ("oxe", [made[2]])):
+        found = member.get("/api/tasks", params={"assignee": member.user_id, "q": query}).json()["items"]
+        assert [item["id"] for item in found] == expected, query
+
+
+def test_only_lists_that_everybody_looks_at_are_cached(member, redis_keys):
+    """Whatever one user asks for, Redis does not fill: neither with questions, nor with changes."""
+    before = redis_keys("cache:*")
+    for number in range(20):
+        task = member.create_task("Milk and honey")
+        for query in ("", "?limit=20", "?status=open"):
+            assert member.get(f"/api/tasks{query}").status_code == 200
+        for query in (f"q=milk+{number}", f"after={task['id']}", f"assignee={number + 1}", f"limit={51 + number}"):
+            assert member.get(f"/api/tasks?{query}").status_code == 200
+    assert len(redis_keys("cache:*") - before) <= 3
+
+
 def test_a_cached_list_shows_a_change_at_once_on_another_instance(member, instances):
     elsewhere = member.at(instances[1])
     for number in range(20):

@@ -114,6 +114,18 @@ def test_too_little_memory_says_how_much_and_how_many_fit() -> None:
             plan(**too_much)
 
 
+def test_no_instance_gets_the_database_s_port() -> None:
+    """Instance 432 would listen on 127.0.0.1:5432."""
+    many = {"memory_mb": 262144, "max_connections": 1100}
+    assert plan(instances=431, **many)["instances"] == 431
+    with pytest.raises(budget.BudgetError, match=r"instance 432 would .*:5432.* to at most 431, or"):
+        plan(instances=432, **many)
+    assert plan(instances=999, database_port=6432, **many)["instances"] == 999
+    assert plan(instances=432, services=["app", "edge"], **many)["instances"] == 432
+    with pytest.raises(budget.BudgetError, match=r"hecto_instances is 1000: it must be at most 999\."):
+        plan(instances=1000, **many)
+
+
 def test_one_gigabyte_carries_a_small_fleet() -> None:
     planned = plan(memory_mb=1024, cores=1, instances=3, clients=50, max_connections=100)
     assert planned["postgres"]["shared_buffers_mb"] >= 64
@@ -155,7 +167,7 @@ def test_files_cover_a_burst() -> None:
     assert planned["instance"]["files"] >= 2 * 400 + planned["pool"]
     # Every client is two connections to nginx, and a restart can put twice the average on one worker.
     assert planned["nginx"]["worker_connections"] * planned["nginx"]["workers"] >= 20000 * 2 * 2
-    assert planned["nginx"]["files"] > planned["nginx"]["worker_connections"]
+    assert planned["nginx"]["files"] >= planned["nginx"]["worker_connections"] * 2
     assert planned["redis"]["files"] > planned["redis"]["clients"]
 
 
@@ -173,6 +185,7 @@ def test_files_cover_a_burst() -> None:
         ("clients", None, "hecto_clients is None"),
         ("instance_memory_mb", 1, "hecto_instance_memory_mb is 1"),
         ("reserved_connections", 0, "postgres_reserved_connections is 0"),
+        ("reserved_connections", 7, "postgres_reserved_connections is 7: it must be at least 8"),
         ("pool_max", 0, "hecto_database_pool_max is 0"),
         ("services", ["database", "mail"], "unknown services mail"),
     ],
@@ -204,6 +217,15 @@ def test_table_shows_every_service_and_its_number() -> None:
         "400 for instances, 20 reserved, 80 to spare",
     ):
         assert words in text
+
+
+def test_what_the_plan_prints_is_what_the_roles_get() -> None:
+    root = Path(__file__).resolve().parents[2]
+    inventory = (root / "inventory/defaults.yml").read_text()
+    taken = set(re.findall(r"hecto_plan\.([a-z_.]+)", inventory))
+    assert {"nginx.worker_connections", "nginx.files", "instance.files", "redis", "postgres", "pool"} <= taken
+    for template in ("nginx.conf.j2", "unit.conf.j2"):
+        assert "{{ nginx_open_files }}" in (root / "roles/nginx/templates" / template).read_text()
 
 
 def test_filters_take_what_templates_give() -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from hecto.core import clock, security
-from hecto.core.db import containing
+from hecto.core.db import beginning, containing
 from hecto.core.errors import Unauthenticated
 from hecto.core.gate import LocalLimiter
 from hecto.core.input import pointer
@@ -62,13 +62,22 @@ def test_the_local_limiter_starts_anew_after_its_window(monkeypatch):
 
 def test_the_local_limiter_keeps_a_bounded_number(monkeypatch):
     monkeypatch.setattr(LocalLimiter, "MOST", 100)
-    moment = 0.0
-    monkeypatch.setattr("time.monotonic", lambda: moment)
+    monkeypatch.setattr("time.monotonic", lambda: 100.0)
     limiter = LocalLimiter()
     for number in range(1000):
-        moment += 1
         limiter.count(str(number))
-    assert len(limiter._counts) <= 101
+    assert len(limiter._counts) == 100
+    assert limiter.count("999")[0] == 2, "the newest are kept"
+    assert limiter.count("0")[0] == 1
+
+
+def test_a_token_of_a_host_whose_clock_is_ahead_is_good(monkeypatch):
+    tokens = security.Tokens("k" * 64)
+    now = clock.now()
+    monkeypatch.setattr(clock, "now", lambda: now + timedelta(minutes=1))
+    token = tokens.issue(5, "session")
+    monkeypatch.undo()
+    assert tokens.check(token).user_id == 5
 
 
 def test_a_route_with_an_unknown_permission_is_refused():
@@ -93,6 +102,7 @@ def test_pointers(location, expected):
 
 def test_wildcards_are_literal():
     assert containing("50%_\\") == r"%50\%\_\\%"
+    assert beginning("50%_\\") == r"50\%\_\\%"
 
 
 def test_now_has_a_time_zone():

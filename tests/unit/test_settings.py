@@ -35,6 +35,11 @@ def test_good_settings(environment):
         ("HECTO_PUBLIC_URL", "erp.example.com"),
         ("HECTO_PUBLIC_URL", "ftp://erp.example.com"),
         ("HECTO_PUBLIC_URL", "https://erp.example.com/erp"),
+        ("HECTO_PUBLIC_URL", "https://erp.example.com/#top"),
+        ("HECTO_PUBLIC_URL", "https://admin:secret@erp.example.com"),
+        ("HECTO_PUBLIC_URL", "https://erp.example.com:99999"),
+        ("HECTO_PUBLIC_URL", "https://erp.example.com:port"),
+        ("HECTO_PUBLIC_URL", "https://erp.example.com:0"),
         ("HECTO_CORS_ORIGINS", "*"),
         ("HECTO_REQUESTS_PER_MINUTE", "many"),
     ],
@@ -42,6 +47,20 @@ def test_good_settings(environment):
 def test_a_wrong_value_is_named(environment, name, value):
     with pytest.raises(settings.SettingsError, match=name):
         settings.load({**environment, name: value})
+
+
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [
+        ("https://ERP.Example.com", "https://erp.example.com"),
+        ("HTTPS://erp.example.com:443/", "https://erp.example.com"),
+        ("http://erp.example.com:80", "http://erp.example.com"),
+        ("https://erp.example.com:80", "https://erp.example.com:80"),
+        ("https://[2001:DB8::1]:8443", "https://[2001:db8::1]:8443"),
+    ],
+)
+def test_an_origin_is_kept_as_browsers_send_it(environment, written, sent):
+    assert settings.load({**environment, "HECTO_PUBLIC_URL": written}).public_url == sent
 
 
 def test_every_problem_is_told_at_once(environment):

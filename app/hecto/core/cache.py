@@ -1,7 +1,9 @@
 """Cached lists: finished JSON as bytes, invalidated by counting a version up.
 
-A reader stores under the version it read before it asked the database. A change that commits in between has counted
-the version up, so what the reader stored is never found again.
+A reader stores with the version it read before it asked the database. A change that commits in between has counted
+the version up, so what the reader stored is never given to anybody. The next reader overwrites it: what is kept grows
+with the number of keys, not with the number of changes. Redis is small, so callers give few keys: none that a client
+can make up.
 """
 
 from __future__ import annotations
@@ -10,13 +12,18 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
+import redis
+
 from hecto.core.store import Store, StoreUnavailable
 
 LIFE = 300
+# Longer values are made anew each time.
+LARGEST = 64 * 1024
 
 _LOOK_UP = """
 local version = redis.call('GET', KEYS[1]) or '0'
-return {version, redis.call('GET', KEYS[1] .. ':' .. version .. ':' .. ARGV[1])}
+local kept = redis.call('HMGET', KEYS[1] .. ':' .. ARGV[1], 'version', 'value')
+return {version, kept[1] == version and kept[2]}
 """
 
 
@@ -59,10 +66,10 @@ class Cache:
         if found is not None:
             return bytes(found)
         value = make()
-        name = f"cache:{topic}:{version.decode()}:{own}"
-        # The answer is right without being cached, and the store has logged that Redis is away.
-        with suppress(StoreUnavailable):
-            self._store.use(lambda client: client.set(name, value, ex=LIFE))
+        if len(value) <= LARGEST:
+            # The answer is right without being cached, and the store has logged that Redis is away.
+            with suppress(StoreUnavailable):
+                self._store.use(lambda client: _keep(client, f"cache:{topic}:{own}", version, value))
         return value
 
     def invalidate(self, topic: str) -> None:
@@ -70,3 +77,10 @@ class Cache:
         self._untold.add(topic)
         self._store.use(lambda client: client.incr(f"cache:{topic}"))
         self._untold.discard(topic)
+
+
+def _keep(client: redis.Redis, name: str, version: bytes, value: bytes) -> None:
+    pipeline = client.pipeline(transaction=False)
+    pipeline.hset(name, mapping={"version": version, "value": value})
+    pipeline.expire(name, LIFE)
+    pipeline.execute()

@@ -119,6 +119,11 @@ class Database:
         assert isinstance(pool, QueuePool)
         return pool.checkedout()
 
+    def is_full(self) -> bool:
+        """Whether whoever needs a connection now has to wait for one."""
+        assert isinstance(self.engine.pool, QueuePool)
+        return self.connections_in_use() >= self.engine.pool.size()
+
     def dispose(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
@@ -126,8 +131,13 @@ class Database:
 
 def containing(value: str) -> str:
     """The pattern for LIKE that finds the text anywhere, its wildcards made literal."""
+    return f"%{beginning(value)}"
+
+
+def beginning(value: str) -> str:
+    """The pattern for LIKE that finds the text at the beginning, its wildcards made literal."""
     literal = value.replace("\\", "\\\\").replace("%", r"\%").replace("_", r"\_")
-    return f"%{literal}%"
+    return f"{literal}%"
 
 
-__all__ = ["Base", "Database", "Identified", "Session", "Stamped", "containing"]
+__all__ = ["Base", "Database", "Identified", "Session", "Stamped", "beginning", "containing"]

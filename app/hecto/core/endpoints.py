@@ -17,10 +17,10 @@ from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 from hecto.core import idempotency, origin, unit_of_work
-from hecto.core.errors import Forbidden, Invalid, Unauthenticated
+from hecto.core.errors import Forbidden, Invalid, SessionEnded, Unauthenticated
 from hecto.core.gate import Allowance
 from hecto.core.input import Input, read_form, read_json, read_query
-from hecto.core.permissions import PUBLIC, SIGNED_IN, Actor
+from hecto.core.permissions import MARKERS, PUBLIC, SIGNING_OUT, Actor
 from hecto.core.services import Services, services
 
 T = TypeVar("T")
@@ -177,19 +177,20 @@ def _admit(shared: Services, endpoint: Endpoint) -> Context:
     """Find out who asks and whether they may; raises Unauthenticated, TooManyRequests or Forbidden."""
     context = Context(shared, None)
     g.context = context
-    public = endpoint.permission == PUBLIC
+    public, ended = endpoint.permission == PUBLIC, False
     bearer = _bearer()
     try:
         credentials = shared.gate.credentials(bearer, request.cookies.get(cookie_name(shared)))
         if credentials is not None:
             context.actor, context.allowance = shared.gate.admit(credentials)
-    except Unauthenticated:
+    except Unauthenticated as error:
+        ended = endpoint.permission == SIGNING_OUT and isinstance(error, SessionEnded)
         # A public page must open with an old cookie, too: it is how one signs in again.
-        if not public:
+        if not public and not ended:
             raise
     if request.method not in READS and bearer is None:
         origin.check(shared, context.actor)
-    if public:
+    if public or ended:
         return context
     if context.actor is None:
         raise Unauthenticated("Sign in first.")
@@ -199,7 +200,7 @@ def _admit(shared: Services, endpoint: Endpoint) -> Context:
 
 def _require(context: Context, endpoint: Endpoint) -> None:
     """Raise Forbidden where the user may not use the endpoint."""
-    if endpoint.permission != SIGNED_IN and not context.user.may(endpoint.permission):
+    if endpoint.permission not in MARKERS and not context.user.may(endpoint.permission):
         label = context.services.registry.labels[endpoint.permission]
         raise Forbidden(f"This needs the permission “{label}”. Ask an administrator for a role that has it.")
 
@@ -236,7 +237,7 @@ def _run(context: Context, endpoint: Endpoint, path: dict[str, Any]) -> Response
         return _respond(endpoint.view(context, **path), endpoint.status)
     if request.method in READS:
         return context.read(work)
-    key = idempotency.read(request, context.actor)
+    key = idempotency.read(request, context.actor, context.services.tokens)
     if key is None:
         return context.write(work)
     return _run_once(context, work, key)

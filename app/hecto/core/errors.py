@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 
@@ -35,6 +35,13 @@ class Unauthenticated(DomainError):
     status = 401
     title = "Sign in first"
     headers = {"WWW-Authenticate": "Bearer"}
+
+
+class SessionEnded(Unauthenticated):
+    """What was sent belongs to no sign-in that stands."""
+
+    def __init__(self) -> None:
+        super().__init__("This sign-in has ended. Sign in again.")
 
 
 class Forbidden(DomainError):
@@ -80,9 +87,9 @@ class TooManyRequests(DomainError):
     status = 429
     title = "Too many requests"
 
-    def __init__(self, detail: str, retry_after: int) -> None:
+    def __init__(self, detail: str, retry_after: int, headers: Iterable[tuple[str, str]] = ()) -> None:
         super().__init__(detail, retry_after=retry_after)
-        self.headers = {"Retry-After": str(retry_after)}
+        self.headers = {"Retry-After": str(retry_after), **dict(headers)}
 
 
 class Unavailable(DomainError):

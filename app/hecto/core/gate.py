@@ -15,9 +15,9 @@ import orjson
 import redis
 
 from hecto.core import clock
-from hecto.core.errors import TooManyRequests, Unauthenticated
+from hecto.core.errors import SessionEnded, TooManyRequests
 from hecto.core.permissions import Actor
-from hecto.core.security import Tokens, digest, same
+from hecto.core.security import Tokens, digest, same, session_parts
 from hecto.core.store import Store, StoreUnavailable
 
 WINDOW = 60
@@ -94,6 +94,7 @@ class Allowance:
 class LocalLimiter:
     """Counts in this process while Redis is away: a fleet of a hundred then allows more, but never without bound."""
 
+    # As many are counted; then the oldest is forgotten, as if its time were over.
     MOST = 10_000
 
     def __init__(self) -> None:
@@ -105,8 +106,10 @@ class LocalLimiter:
         used, ends = self._counts.get(key, (0, 0.0))
         if ends <= now:
             used, ends = 0, now + window
-        if len(self._counts) >= self.MOST:
-            self._counts = {key: value for key, value in self._counts.items() if value[1] > now}
+            # The newest goes to the end, so the first is the one that runs out first.
+            self._counts.pop(key, None)
+            if len(self._counts) >= self.MOST:
+                del self._counts[next(iter(self._counts))]
         self._counts[key] = (used + 1, ends)
         return used + 1, int(ends - now) + 1
 
@@ -134,15 +137,13 @@ class Gate:
         if bearer is not None:
             token = self._tokens.check(bearer)
             return Credentials(token.session_id, None, token.user_id)
-        if cookie and cookie.count(".") == 1:
-            session_id, secret = cookie.split(".")
-            return Credentials(session_id, secret, None)
-        return None
+        parts = session_parts(cookie) if cookie else None
+        return Credentials(*parts, None) if parts else None
 
     def admit(self, credentials: Credentials) -> tuple[Actor, Allowance]:
         """The Actor behind the credentials, and what is left of its rate.
 
-        Raises Unauthenticated for a session that has ended or does not fit, TooManyRequests with the seconds to wait.
+        Raises SessionEnded for a session that has ended or does not fit, TooManyRequests with the seconds to wait.
         """
         try:
             record, count, reset = self._from_store(credentials.session_id)
@@ -152,9 +153,8 @@ class Gate:
         actor = self._check(record, credentials)
         allowance = Allowance(self._per_minute, max(0, self._per_minute - count), reset)
         if count > self._per_minute:
-            raise TooManyRequests(
-                f"You may make {self._per_minute} requests a minute. Try again in {reset} seconds.", reset
-            )
+            detail = f"You may make {self._per_minute} requests a minute. Try again in {reset} seconds."
+            raise TooManyRequests(detail, reset, allowance.headers())
         return actor, allowance
 
     def forget(self, session_id: str, *, revoked: bool) -> None:
@@ -173,12 +173,15 @@ class Gate:
         self._store.use(mark)
 
     def active_users(self) -> int:
-        """How many users made a request within the last five minutes, on any instance; raises what redis-py raises."""
-        now = clock.now().timestamp()
-        pipeline = self._store.client.pipeline(transaction=False)
-        pipeline.zremrangebyscore(ACTIVE_USERS, 0, now - ACTIVE_SECONDS)
-        pipeline.zcard(ACTIVE_USERS)
-        return int(pipeline.execute()[1])
+        """How many users made a request within the last five minutes, on any instance; raises StoreUnavailable."""
+
+        def count(client: redis.Redis) -> int:
+            pipeline = client.pipeline(transaction=False)
+            pipeline.zremrangebyscore(ACTIVE_USERS, 0, clock.now().timestamp() - ACTIVE_SECONDS)
+            pipeline.zcard(ACTIVE_USERS)
+            return int(pipeline.execute()[1])
+
+        return self._store.use(count)
 
     def _from_store(self, session_id: str) -> tuple[SessionRecord | None, int, int]:
         found = self._store.use(lambda client: self._ask(session_id, client))
@@ -205,13 +208,13 @@ class Gate:
 
     def _check(self, record: SessionRecord | None, credentials: Credentials) -> Actor:
         if record is None or record.expires_at <= clock.now().timestamp():
-            raise Unauthenticated("This sign-in has ended. Sign in again.")
+            raise SessionEnded
         if credentials.secret is None:
             fits = record.kind == "api" and record.user_id == credentials.user_id
         else:
             fits = record.kind == "browser" and same(record.secret_digest, digest(credentials.secret))
         if not fits:
-            raise Unauthenticated("This sign-in has ended. Sign in again.")
+            raise SessionEnded
         return Actor(record.user_id, record.name, record.email, frozenset(record.permissions), record.session_id)
 
 

@@ -14,11 +14,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from hecto.core import clock
 from hecto.core.instance import local_socket
 from hecto.core.services import Services, services
+from hecto.core.store import StoreUnavailable
 
 # The longest that one probe may take; they run side by side, so it is the longest for all of them, too.
 PROBE_SECONDS = 1.0
 HEALTHY = "healthy"
 UNHEALTHY = "unhealthy"
+# Every connection of this instance is in use: that says that much is asked of the database, not that it is away.
+BUSY = "busy"
 
 blueprint = Blueprint("health", __name__)
 
@@ -80,6 +83,8 @@ def probe(shared: Services) -> tuple[dict[str, str], int]:
     everything = [*running.values(), active_users]
     gevent.joinall(everything, timeout=PROBE_SECONDS)
     states = {name: HEALTHY if greenlet.value else UNHEALTHY for name, greenlet in running.items()}
+    if not running["database"].ready() and shared.database.is_full():
+        states["database"] = BUSY
     gevent.killall(everything, block=False)
     return states, active_users.value or 0
 
@@ -95,7 +100,7 @@ def _answers(ask: Callable[[], None], trouble: type[Exception]) -> bool:
 def _active_users(shared: Services) -> int:
     try:
         return shared.gate.active_users()
-    except redis.RedisError:
+    except StoreUnavailable:
         return 0
 
 

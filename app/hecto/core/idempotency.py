@@ -32,6 +32,7 @@ from hecto.core.closing import Repeated, StillAtWork
 from hecto.core.db import Base, Database
 from hecto.core.errors import BadRequest, DomainError, NotFound, Unavailable
 from hecto.core.permissions import Actor
+from hecto.core.security import Tokens
 from hecto.core.unit_of_work import OutcomeUnknown, took_too_long
 
 log = logging.getLogger(__name__)
@@ -97,7 +98,7 @@ class Key:
     life: timedelta
 
 
-def read(request: Request, actor: Actor | None) -> Key | None:
+def read(request: Request, actor: Actor | None, tokens: Tokens) -> Key | None:
     """The key of a request; None when it has none. The client's goes first: it also survives nginx itself."""
     client = request.headers.get("Idempotency-Key")
     given = client or request.headers.get("X-Request-Key")
@@ -109,7 +110,7 @@ def read(request: Request, actor: Actor | None) -> Key | None:
     scope = [actor.id if actor else 0, request.method, request.full_path, kind, given]
     return Key(
         hashlib.sha256(orjson.dumps(scope)).digest(),
-        hashlib.sha256(request.get_data(cache=True, parse_form_data=False)).digest(),
+        tokens.body_digest(request.get_data(cache=True, parse_form_data=False)),
         CLIENT_LIFE if client else HOP_LIFE,
     )
 

@@ -25,10 +25,15 @@ class Input(BaseModel):
     @model_validator(mode="after")
     def _no_nul(self) -> Input:
         for name in self.model_fields_set:
-            value = getattr(self, name)
-            if isinstance(value, str) and "\0" in value:
+            if _has_nul(getattr(self, name)):
                 raise ValueError(f"{name} contains a NUL character, which text cannot have")
         return self
+
+
+def _has_nul(value: Any) -> bool:
+    if isinstance(value, str):
+        return "\0" in value
+    return isinstance(value, list | tuple) and any(map(_has_nul, value))
 
 
 def not_sent() -> Any:

@@ -106,6 +106,9 @@ class Gatekeeper:
                 start_response, "503 Service Unavailable", {"state": self.instance.state}, "Retry-After", "1"
             )
         if path.startswith("/socket.io/") and environ.get("HTTP_UPGRADE", "").lower() == "websocket":
+            if not _shakes_hands(environ):
+                problem = {"title": "This is not the handshake of a WebSocket (RFC 6455)", "status": 400}
+                return _answer(start_response, "400 Bad Request", problem)
             # An open WebSocket is not work in hand: it is counted apart and closed when the instance leaves.
             return self.app(environ, start_response)
         self.instance.in_flight += 1
@@ -160,6 +163,13 @@ def local_socket(environ: dict[str, Any]) -> str:
         return ""
     address = connection.getsockname()
     return address if isinstance(address, str) else f"{address[0]}:{address[1]}"
+
+
+def _shakes_hands(environ: dict[str, Any]) -> bool:
+    """Whether the headers are those of a WebSocket's handshake; the library would break off at others."""
+    wishes = [wish.strip().lower() for wish in environ.get("HTTP_CONNECTION", "").split(",")]
+    version = environ.get("HTTP_SEC_WEBSOCKET_VERSION")
+    return "upgrade" in wishes and version == "13" and "HTTP_SEC_WEBSOCKET_KEY" in environ and "HTTP_HOST" in environ
 
 
 def _not_found(start_response: StartResponse) -> list[bytes]:

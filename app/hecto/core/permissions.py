@@ -11,6 +11,9 @@ EVERYTHING = "*"
 # What a route says that needs no permission of its own. They are markers, never stored in a role.
 PUBLIC = "public"
 SIGNED_IN = "signed-in"
+# Of a route that ends sign-ins: where the one it comes by has ended already, all is as it was asked for.
+SIGNING_OUT = "signing-out"
+MARKERS = (PUBLIC, SIGNED_IN, SIGNING_OUT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ class Registry:
 
     def check(self, permission: str, where: str) -> None:
         """Raise LookupError for a route that requires what no module declares: a mistake stops the start."""
-        if permission not in (PUBLIC, SIGNED_IN) and permission not in self.labels:
+        if permission not in MARKERS and permission not in self.labels:
             raise LookupError(f"{where} requires the permission {permission!r}, which no module declares")
 
     def unknown(self, permissions: Iterable[str]) -> set[str]:

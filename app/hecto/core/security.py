@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
+import re
 import secrets
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -24,6 +26,8 @@ ACCESS_TOKEN_LIFE = timedelta(minutes=15)
 _hasher = argon2.PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 # Against a user that does not exist, so that the time of an answer does not tell who has an account.
 _NOBODY = _hasher.hash(secrets.token_urlsafe(16))
+# What random_secret gives, the first half of it as the id of the session.
+_SESSION_VALUE = re.compile(r"([A-Za-z0-9_-]{22})\.([A-Za-z0-9_-]{43})")
 # Hashing holds a core: more than two at a time would only slow down everything else in this process.
 _hashing = BoundedSemaphore(2)
 
@@ -50,6 +54,12 @@ def _verify(password_hash: str | None, password: str) -> bool:
 def random_secret() -> str:
     """256 random bits, safe in a URL and in a cookie."""
     return secrets.token_urlsafe(32)
+
+
+def session_parts(value: str) -> tuple[str, str] | None:
+    """The session id and the secret in a cookie or a refresh token; None for what was never made here."""
+    found = _SESSION_VALUE.fullmatch(value)
+    return (found[1], found[2]) if found else None
 
 
 def digest(secret: str) -> str:
@@ -80,6 +90,8 @@ class Tokens:
     def __init__(self, secret_key: str) -> None:
         self._access_key = _derive(secret_key, "access token")
         self._csrf_key = _derive(secret_key, "csrf token")
+        self._refresh_key = _derive(secret_key, "refresh token")
+        self._body_key = _derive(secret_key, "request body")
         self._checked: OrderedDict[str, AccessToken] = OrderedDict()
 
     def issue(self, user_id: int, session_id: str) -> str:
@@ -102,15 +114,37 @@ class Tokens:
 
     def _decode(self, token: str) -> AccessToken:
         try:
+            # Its end is looked at each time that it comes. Of its beginning the clocks of two hosts may disagree.
             claims = jwt.decode(
                 token,
                 self._access_key,
                 algorithms=["HS256"],
-                options={"require": ["sub", "sid", "exp"], "verify_exp": False},
+                options={"require": ["sub", "sid", "exp"], "verify_exp": False, "verify_iat": False},
             )
             return AccessToken(int(claims["sub"]), str(claims["sid"]), int(claims["exp"]))
         except (jwt.InvalidTokenError, ValueError) as error:
             raise Unauthenticated("The access token is not one of ours. Sign in at /api/auth/login.") from error
+
+    def refresh_secret(self, session_id: str, follows: str | None = None) -> str:
+        """The secret of a refresh token: a fresh one, or the only one that follows another, however often it is asked.
+
+        Its second half seals the first, so that a token of ours is known from one that was made up.
+        """
+        first = secrets.token_bytes(16) if follows is None else self._refresh_mac("next", session_id, follows.encode())
+        made = first + self._refresh_mac("seal", session_id, first)
+        return base64.urlsafe_b64encode(made).decode().rstrip("=")
+
+    def is_refresh_secret(self, session_id: str, secret: str) -> bool:
+        """Whether the secret was once given out for this session."""
+        made = base64.urlsafe_b64decode(secret + "=")
+        return hmac.compare_digest(made[16:], self._refresh_mac("seal", session_id, made[:16]))
+
+    def _refresh_mac(self, purpose: str, session_id: str, content: bytes) -> bytes:
+        return hmac.new(self._refresh_key, f"{purpose}:{session_id}:".encode() + content, "sha256").digest()[:16]
+
+    def body_digest(self, body: bytes) -> bytes:
+        """What is stored of a request's body. It may hold a password, which a plain digest would let one guess."""
+        return hmac.new(self._body_key, body, "sha256").digest()
 
     def csrf(self, session_id: str) -> str:
         """The CSRF token of a browser session: derived, so nothing needs to be stored."""

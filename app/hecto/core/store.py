@@ -25,6 +25,9 @@ PAUSE = 1.0
 # only fill its list of clients, which the plan of a host counts with.
 CONNECTIONS = 8
 
+PROBE = "probe"
+PROBE_LIFE = 60
+
 
 class StoreUnavailable(Exception):
     """Redis gave no answer: go on without it."""
@@ -60,17 +63,25 @@ class Store:
 
     def use(self, work: Callable[[redis.Redis], T]) -> T:
         """Run ``work`` with the client; raises StoreUnavailable when Redis does not answer or was just away."""
-        if time.monotonic() < self._away_until:
+        now = time.monotonic()
+        if now < self._away_until:
             raise StoreUnavailable
+        trying = self._away_until > 0
+        if trying:
+            # This one looks whether Redis is back, and may wait in vain; for all others it stays away meanwhile.
+            self._away_until = now + PAUSE
         try:
-            return work(self.client)
+            result = work(self.client)
         except redis.RedisError as error:
             # Not only one that is gone: a full, a busy and a misconfigured one refuse by word, and are as good as away.
             self._away_until = time.monotonic() + PAUSE
             log.warning("Redis does not answer, going on without it for %.0f s: %s", PAUSE, error)
             raise StoreUnavailable from error
+        if trying:
+            self._away_until = 0.0
+        return result
 
     def probe(self) -> None:
-        """Ask Redis for a sign of life, past the pause; raises what redis-py raises."""
-        self.client.ping()
+        """Ask Redis to keep something, past the pause: a full one reads and refuses. Raises what redis-py raises."""
+        self.client.set(PROBE, b"", ex=PROBE_LIFE)
         self._away_until = 0.0

@@ -38,6 +38,7 @@ class Deploys:
         roll = self.state.roll
         return {
             "last_good": self.state.last_good,
+            "good_before": self.state.good_before,
             "roll": self._roll_as_json(roll) if roll else None,
             "claim": claim_as_json(self.claim) if self.claim else None,
             "busy": self.is_locked,
@@ -62,7 +63,8 @@ class Deploys:
         """The same for a person; what is as usual is not mentioned."""
         found = [self.problem] if self.problem else []
         if self.state.last_good:
-            found.append(f"Last good release: {self.state.last_good}.")
+            before = f", before it {self.state.good_before}" if self.state.good_before else ""
+            found.append(f"Last good release: {self.state.last_good}{before}.")
         if self.claim:
             found.append(
                 f"{self.claim.who} is deploying {self.claim.release or ''} since {clock(self.claim.since)}, "
@@ -76,13 +78,13 @@ class Deploys:
         begun = f"The roll to {roll.release} that {roll.who} began at {clock(roll.since)}"
         again = f"hecto-fleet roll --release {roll.release}{' --all' if roll.every else ''}"
         if not self.is_interrupted(roll):
-            return f"{begun} is under way, {len(roll.done)} instances are moved."
+            return f"{begun} is under way; moved so far: {len(roll.done)}."
         if roll.failed:
             return (
                 f"{begun} failed and is not taken back in full. {roll.failed} This goes on with taking it back: {again}"
             )
         return (
-            f"{begun} was interrupted at {clock(roll.seen or roll.since)} with {len(roll.done)} instances moved. "
+            f"{begun} was interrupted at {clock(roll.seen or roll.since)} after {len(roll.done)} moved instances. "
             f"This goes on with it: {again}"
         )
 

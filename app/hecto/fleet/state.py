@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,14 +57,24 @@ class State:
     """The content of the file."""
 
     last_good: str | None = None
+    # The last good one that was another: where a person goes back to.
+    good_before: str | None = None
     roll: Roll | None = None
     claim: Claim | None = None
 
     @property
     def releases(self) -> set[str]:
         """Every release that may be gone back to, or on to: none of these may be removed."""
-        roll = {self.roll.release, *self.roll.origin.values()} if self.roll else set()
-        return {release for release in (self.last_good, *roll) if release}
+        roll = {self.roll.release, *self.roll.origin.values(), *self.roll.carried.values()} if self.roll else set()
+        return {release for release in (self.last_good, self.good_before, *roll) if release}
+
+    def remember(self, release: str) -> bool:
+        """Every instance runs a release well, so the roll to it has ended; returns whether that is news."""
+        is_news = self.last_good != release or self.roll is not None
+        if self.last_good != release:
+            self.last_good, self.good_before = release, self.last_good
+        self.roll = None
+        return is_news
 
 
 def load(path: Path) -> State:
@@ -75,8 +86,8 @@ def load(path: Path) -> State:
                 f"{path} was written by a newer hecto-fleet (format {content['format']}, this one knows {FORMAT}). "
                 "Nothing was done. Use the one of the newest release: /opt/hecto/releases/ID/bin/hecto-fleet."
             )
-        last_good = content["last_good"]
-        return State(None if last_good is None else str(last_good), _roll(content["roll"]), _claim(content["claim"]))
+        last, before = (_release(content[name]) for name in ("last_good", "good_before"))
+        return State(last, before, _roll(content["roll"]), _claim(content["claim"]))
     except FileNotFoundError:
         return State()
     except OSError as error:
@@ -101,11 +112,18 @@ def save(path: Path, state: State) -> None:
         os.replace(fresh, path)
     except OSError as error:
         # On a full disk what is half-written would only take room.
-        fresh.unlink(missing_ok=True)
+        with suppress(OSError):
+            fresh.unlink()
         raise StateError(
             f"{path} cannot be written: {error.strerror}. Nothing more was done, the instances are left as they are. "
             "Make room (df -h), then run this again: it goes on where this run stopped."
         ) from None
+
+
+def _release(value: Any) -> str | None:
+    if not (value is None or isinstance(value, str)):
+        raise TypeError(f"{value!r} is no release")
+    return value
 
 
 def _roll(content: dict[str, Any] | None) -> Roll | None:
@@ -113,8 +131,7 @@ def _roll(content: dict[str, Any] | None) -> Roll | None:
         return None
     numbers = {name: _numbers(content[name]) for name in ("origin", "carried")}
     roll = Roll(**content | numbers | {"done": [int(number) for number in content["done"]]})
-    if not isinstance(roll.release, str):
-        raise TypeError("the roll names no release")
+    _release(roll.release)
     return roll
 
 

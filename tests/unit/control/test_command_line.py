@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from control import packages
 from control.cli import main
-from control.packages import for_hosts, for_releases, for_tests, for_tools
+from control.packages import for_browser, for_hosts, for_releases, for_tests, for_tools
 from control.podman import limit_options
+from control.progress import Failure
 
 ROOT = Path(__file__).resolve().parents[3]
 # molecule runs in a directory of its own and gets these another way.
@@ -65,7 +67,7 @@ def test_wrong_usage_is_refused(words: list[str]) -> None:
 
 
 def test_every_package_says_what_it_is_for() -> None:
-    for need in for_hosts() + for_releases() + for_tools() + for_tests():
+    for need in for_hosts() + for_releases() + for_tools() + for_tests() + for_browser():
         assert need.why
         assert need.packages
         assert need.commands or need.files or not need.met
@@ -87,3 +89,11 @@ def test_molecule_runs_ansible_with_the_settings_of_the_project() -> None:
     assert {
         section: {key: str(value).lower() for key, value in keys.items()} for section, keys in molecule.items()
     } == wanted
+
+
+def test_ubuntu_s_browser_is_asked_for_only_where_pages_are_tested(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packages, "_distribution", lambda: "ubuntu")
+    monkeypatch.setattr(packages, "CHROMIUM", "/no/chromium")
+    assert not any("chromium" in need.packages for need in packages.for_tests())
+    with pytest.raises(Failure, match="/no/chromium"):
+        packages.for_browser()

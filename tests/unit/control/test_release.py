@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -53,3 +54,20 @@ def test_a_change_of_the_recipe_is_another_image(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(image, "BASE_PACKAGES", (*image.BASE_PACKAGES, "less"))
     assert image.base_image("trixie") != base
     assert image.build_image("trixie") != build
+
+
+def test_what_root_has_built_belongs_to_the_one_who_builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Marking it as used is the first thing that the next run does."""
+    as_root: list[list[str]] = []
+    monkeypatch.setattr(release, "CACHE", tmp_path)
+    monkeypatch.setattr(release, "BUILT", tmp_path / "built")
+    (tmp_path / "built").mkdir()
+    monkeypatch.setattr(release, "podman", lambda *words: list(words))
+    monkeypatch.setattr(release, "as_root", lambda words: as_root.append([str(word) for word in words]) or ["true"])
+    artifact = tmp_path / "releases" / "hecto-a.tar.zst"
+    artifact.parent.mkdir()
+    staged = artifact.parent / ".building-a" / "release.tar.zst"
+    monkeypatch.setattr(release, "run", lambda *_, **__: staged.write_text("built"))
+    release._build("a", "trixie", "image", artifact)
+    assert ["chown", f"{os.getuid()}:{os.getgid()}", str(staged)] in as_root
+    assert artifact.read_text() == "built"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from control import host, site
 from control.progress import Failure
@@ -53,6 +55,7 @@ def test_port_zero_means_any_free_port_and_then_the_same(monkeypatch: pytest.Mon
         ("HECTO_NAME", "Not A Name"),
         ("HECTO_NAME", "../elsewhere"),
         ("HECTO_NAME", "cache"),
+        ("HECTO_NAME", "single"),
         ("HECTO_SUITE", "sid"),
         ("HECTO_INSTANCES", "0"),
         ("HECTO_INSTANCES", "many"),
@@ -66,6 +69,27 @@ def test_a_wrong_value_is_named(monkeypatch: pytest.MonkeyPatch, variable: str, 
     assert variable in caught.value.what
     assert value in caught.value.what
     assert caught.value.advice
+
+
+def test_a_number_of_instances_is_remembered_when_it_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HECTO_INSTANCES", "900")
+    site.load_site().save_host()
+    monkeypatch.delenv("HECTO_INSTANCES")
+    assert site.load_site().instances == 4
+    replace(site.load_site(), instances=7).save()
+    monkeypatch.setenv("HECTO_INSTANCES", "900")
+    site.load_site().save_host()
+    monkeypatch.delenv("HECTO_INSTANCES")
+    assert site.load_site().instances == 7
+
+
+def test_sites_of_inventories_have_a_directory_of_their_own() -> None:
+    for inventory in (site.ROOT / "inventory").glob("*/group_vars/all/site.yml"):
+        if inventory.parts[-4] == "local":
+            continue
+        directory = yaml.safe_load(inventory.read_text())["hecto_state_directory"]
+        # A copy of it must not share passwords with what it is a copy of.
+        assert directory.endswith("/.hecto/{{ inventory_dir | basename }}")
 
 
 @pytest.mark.parametrize(("variable", "value"), [("HECTO_SSH_PORT", "2223"), ("HECTO_SUITE", "bookworm")])

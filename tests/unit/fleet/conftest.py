@@ -16,12 +16,6 @@ OLD, NEW, BROKEN, UNREADY = "aaaaaaaaaaaa", "bbbbbbbbbbbb", "cccccccccccc", "ddd
 QUICK = Patience(ready=10, drain=0.6, websockets=0.2, canary=0.5)
 
 
-def layout_in(root: Path) -> Layout:
-    """A host's directories inside of one."""
-    names = ("opt", "run", "var", "etc", "credentials", "lock", "log")
-    return Layout(*(root / name for name in names))
-
-
 @pytest.fixture
 def layout() -> Iterator[Layout]:
     # The path of a unix socket has at most 107 characters, and pytest's own directories may be longer.

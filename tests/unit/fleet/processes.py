@@ -16,6 +16,12 @@ from hecto.fleet.supervisor import Unit, Units
 STANDIN = Path(__file__).with_name("standin.py")
 
 
+def layout_in(root: Path) -> Layout:
+    """A host's directories inside of one."""
+    names = ("opt", "run", "var", "etc", "credentials", "lock", "log")
+    return Layout(*(root / name for name in names))
+
+
 class Processes:
     """Runs each instance as a child process and starts it again when it ends, like Restart=always does."""
 

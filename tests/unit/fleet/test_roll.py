@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 from hecto.fleet import state as states
+from hecto.fleet.apply import apply
 from hecto.fleet.control import ask
 from hecto.fleet.errors import NeedsAPersonError, ReturnedError, StateError, UsageError
 from hecto.fleet.host import Host, Patience
@@ -33,7 +34,7 @@ def test_one_after_another_each_stopped_before_its_pin_moves(
     assert (done.batches, done.moved, done.resumed) == ([[n] for n in numbers], numbers, False)
     assert processes.calls == [(verb, [n]) for n in numbers for verb in ("stop", "start")]
     assert_all_on(layout, processes, NEW, instances)
-    assert states.load(layout.fleet_state) == states.State(last_good=NEW)
+    assert states.load(layout.fleet_state) == states.State(last_good=NEW, good_before=OLD)
 
 
 def test_later_batches_move_together(host: Host, layout: Layout, processes: Processes) -> None:
@@ -138,6 +139,37 @@ def test_when_going_back_fails_too_a_person_is_needed(
     assert_all_on(layout, processes, OLD, 3)
 
 
+def test_what_serves_is_left_alone_when_there_is_no_way_back(
+    host: Host, layout: Layout, processes: Processes, release: Make
+) -> None:
+    begin(host, processes, 4)
+    move(host, NEW, only=[1, 2])
+    release(NEW, "ends")
+    release(OLD, "ends")
+    with pytest.raises(NeedsAPersonError, match=f"instance-1 is left on {NEW}, where it serves") as caught:
+        move(host, NEW)
+    assert sorted(caught.value.details["not_returned"]) == ["1", "2", "3"]
+    found = states_of(layout, processes)
+    assert [found[number] for number in (1, 2, 4)] == [("ready", NEW), ("ready", NEW), ("ready", OLD)]
+    release(OLD)
+    with pytest.raises(ReturnedError):
+        move(host, NEW)
+    assert_all_on(layout, processes, OLD, 4)
+
+
+def test_one_that_is_not_wanted_any_more_is_not_brought_back(
+    host: Host, layout: Layout, processes: Processes, release: Make
+) -> None:
+    begin(host, processes, 3)
+    move(host, NEW, only=[1, 3])
+    apply(host, 2, NEW)
+    processes.wanted = 2
+    release(NEW, "check fails")
+    with pytest.raises(ReturnedError):
+        move(host, NEW)
+    assert_all_on(layout, processes, OLD, 2)
+
+
 def test_a_restart_of_all_that_fails_has_only_itself_to_go_back_to(
     host: Host, layout: Layout, processes: Processes, release: Make
 ) -> None:
@@ -205,7 +237,7 @@ def test_what_dies_in_mid_roll_comes_back_on_its_own_release(host: Host, layout:
         before = ask(layout.control(number)).pid
         processes.kill(number, signal.SIGKILL)
         deadline = time.monotonic() + 5
-        while time.monotonic() < deadline and states_of(layout, processes)[number] != ("ready", release):
+        while time.monotonic() < deadline and states_of(layout, processes).get(number) != ("ready", release):
             time.sleep(0.05)
         reply = ask(layout.control(number))
         assert (reply.state, reply.release, reply.pid != before) == ("ready", release, True)
@@ -218,7 +250,7 @@ def test_a_single_kill_of_the_canary_condemns_no_release(host: Host, layout: Lay
     rolling = threading.Thread(target=move, args=(replace(host, patience=replace(host.patience, canary=1.5)), NEW))
     rolling.start()
     deadline = time.monotonic() + 10
-    while time.monotonic() < deadline and states_of(layout, processes)[1] != ("ready", NEW):
+    while time.monotonic() < deadline and states_of(layout, processes).get(1) != ("ready", NEW):
         time.sleep(0.02)
     processes.kill(1, signal.SIGKILL)
     rolling.join(20)

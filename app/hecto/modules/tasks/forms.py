@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field
 from hecto.core.endpoints import Context
 from hecto.core.errors import Conflict
 from hecto.core.input import Input
-from hecto.modules.tasks import service
+from hecto.modules.tasks import queries, service
 from hecto.modules.tasks.api import Description, Identifier, Priority, StatusName, Title
 
 # Forms send an empty field for "none", and line ends as CR LF.
@@ -64,13 +64,13 @@ class TaskPageQuery(Input):
 
 
 class Overlap(Conflict):
-    """Somebody else changed the same fields: ``fields`` of ``current``."""
+    """Somebody else changed the same fields: those of ``current`` that ``editors`` names."""
 
-    def __init__(self, current: dict[str, Any], fields: list[str]) -> None:
+    def __init__(self, current: dict[str, Any], fields: list[str], editors: dict[str, str]) -> None:
         names = ", ".join(name.removesuffix("_id").replace("_", " ") for name in fields)
         super().__init__(f"Somebody else changed the {names} of this task meanwhile. Look at it and decide.")
         self.current = current
-        self.fields = fields
+        self.editors = {name: editors.get(name, "Somebody else") for name in fields}
 
 
 def save(context: Context, task_id: int, form: EditForm | StatusForm | AssigneeForm) -> None:
@@ -88,7 +88,7 @@ def save(context: Context, task_id: int, form: EditForm | StatusForm | AssigneeF
         current = conflict.extra["current"]
         both = [name for name in changes if _standing(current, name) not in (_plain(was[name]), _plain(values[name]))]
         if both:
-            raise Overlap(current, both) from conflict
+            raise Overlap(current, both, queries.editors(context.session, task_id, both)) from conflict
         service.change(context.session, context.user, task_id, current["version"], changes)
 
 

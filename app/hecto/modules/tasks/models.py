@@ -44,9 +44,10 @@ class Task(Identified, Stamped, Base):
         CheckConstraint("priority BETWEEN 1 AND 4", name="priority"),
         CheckConstraint("(status = 'done') = (closed_at IS NOT NULL)", name="closed_at"),
         CheckConstraint("title <> ''", name="title"),
-        # The list pages by falling id, whole or by status or by assignee.
+        # The list pages by falling id, whole or by status or by assignee or both.
         Index("ix_task_status", "status", text("id DESC")),
         Index("ix_task_assignee", "assignee_id", text("id DESC")),
+        Index("ix_task_assignee_status", "assignee_id", "status", text("id DESC")),
         Index("ix_task_title_words", "title", postgresql_using="gin", postgresql_ops={"title": "gin_trgm_ops"}),
         {"comment": "Things to be done"},
     )

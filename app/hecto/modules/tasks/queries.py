@@ -10,7 +10,7 @@ from pydantic import Field
 from sqlalchemy import TextClause, text
 from sqlalchemy.orm import Session
 
-from hecto.core.db import containing
+from hecto.core.db import beginning, containing
 from hecto.core.errors import NotFound
 from hecto.core.input import LARGEST_ID, Input
 
@@ -19,11 +19,18 @@ _COLUMNS = """
     CASE WHEN a.id IS NOT NULL THEN json_build_object('id', a.id, 'name', a.name) END AS assignee
 """
 
+# As many tasks does a page of the list have.
+PAGE = 50
+# An index of trigrams finds any part of a title that is at least as long. Shorter ones are looked for where words
+# begin, which it finds as well.
+SHORTEST_PART = 3
+
 # The filters are put together from these, so that PostgreSQL plans only what is asked for.
 _FILTERS = {
     "status": "t.status = :status",
     "assignee": "t.assignee_id = :assignee",
     "q": "t.title ILIKE :q",
+    "word": "(t.title ILIKE :word OR t.title ILIKE '% ' || :word)",
     "after": "t.id < :after",
 }
 
@@ -48,7 +55,20 @@ _ACTIVITY = text("""
              LIMIT :limit) AS page
 """)
 
-_COUNTS = text("SELECT status, count(*) AS number FROM task GROUP BY status")
+_COUNTS = text("""
+    SELECT coalesce(json_object_agg(status, number), '{}')::text
+      FROM (SELECT status, count(*) AS number FROM task GROUP BY status) AS found
+""")
+
+# Who changed a field last, for each of some fields.
+_EDITORS = text("""
+    SELECT DISTINCT ON (f.name) f.name, u.name AS editor
+      FROM unnest(CAST(:fields AS text[])) AS f (name)
+      JOIN activity y ON y.subject_type = 'task' AND y.subject_id = :id AND y.verb <> 'created'
+                     AND jsonb_exists(y.data, f.name)
+      JOIN app_user u ON u.id = y.actor_id
+     ORDER BY f.name, y.id DESC
+""")
 
 _LATEST = text("""
     SELECT coalesce(json_agg(row_to_json(page)), '[]')::text
@@ -70,8 +90,13 @@ class TaskQuery(Input):
     status: Literal["open", "doing", "done"] | None = None
     assignee: int | None = Field(default=None, ge=1, le=LARGEST_ID)
     q: str | None = Field(default=None, max_length=200)
-    limit: int = Field(default=50, ge=1, le=200)
+    limit: int = Field(default=PAGE, ge=1, le=200)
     after: int | None = Field(default=None, ge=1, le=LARGEST_ID)
+
+    @property
+    def everybodys(self) -> bool:
+        """Whether many look at this page; of the others there are as many as somebody cares to ask for."""
+        return self.q is None and self.after is None and self.assignee is None and self.limit <= PAGE
 
 
 class ActivityQuery(Input):
@@ -102,9 +127,13 @@ def tasks_json(session: Session, query: TaskQuery) -> bytes:
     """``{"items": [...], "next": id or null}``, newest first. ``next`` is null on the last page."""
     values: dict[str, Any] = query.model_dump(exclude_none=True)
     if "q" in values:
-        values["q"] = containing(values["q"])
+        values |= _search(values.pop("q"))
     filters = tuple(name for name in _FILTERS if name in values)
     return str(session.scalar(_list_statement(filters), values)).encode()
+
+
+def _search(words: str) -> dict[str, str]:
+    return {"q": containing(words)} if len(words) >= SHORTEST_PART else {"word": beginning(words)}
 
 
 def task_json(session: Session, task_id: int) -> bytes:
@@ -135,10 +164,14 @@ def activity(session: Session, task_id: int, limit: int = 100) -> list[dict[str,
     return found["items"]
 
 
-def counts(session: Session) -> dict[str, int]:
-    """How many tasks there are by status."""
-    found = {row.status: row.number for row in session.execute(_COUNTS)}
-    return {status: found.get(status, 0) for status in ("open", "doing", "done")}
+def counts_json(session: Session) -> bytes:
+    """How many tasks there are by status, where there are any. It counts them all, so it is for the cache."""
+    return str(session.scalar(_COUNTS)).encode()
+
+
+def editors(session: Session, task_id: int, fields: list[str]) -> dict[str, str]:
+    """The name of whoever changed each of these fields last."""
+    return {row.name: row.editor for row in session.execute(_EDITORS, {"id": task_id, "fields": fields})}
 
 
 def latest_activity(session: Session, limit: int = 15) -> list[dict[str, Any]]:

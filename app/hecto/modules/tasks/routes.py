@@ -11,7 +11,7 @@ from flask import Response
 from hecto.core.endpoints import Context, Router
 from hecto.core.pages import done, leave_for, part_or_page, wants_part
 from hecto.modules.tasks import queries, service
-from hecto.modules.tasks.api import NewTask
+from hecto.modules.tasks.api import NewTask, list_json
 from hecto.modules.tasks.forms import (
     AssigneeForm,
     CommentForm,
@@ -33,12 +33,7 @@ router = Router("tasks", "pages")
 def task_list(context: Context) -> str:
     """The list, newest first, a page at a time."""
     query: TaskQuery = context.query
-    key = query.model_dump_json(exclude_none=True)
-    found = orjson.loads(
-        context.services.cache.get(
-            service.CACHE, key, lambda: context.read(lambda session: queries.tasks_json(session, query))
-        )
-    )
+    found = orjson.loads(list_json(context, query))
     # Only the filters around the list offer people to choose from.
     people = [] if wants_part() else context.read(users.assignable)
     values = {"tasks": found["items"], "links": _links(query, found["next"]), "people": people}

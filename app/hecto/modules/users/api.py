@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from hecto.core.endpoints import Context, Router
 from hecto.core.errors import NotFound
 from hecto.core.input import LARGEST_ID, Input
-from hecto.core.permissions import PUBLIC, SIGNED_IN
+from hecto.core.permissions import PUBLIC, SIGNED_IN, SIGNING_OUT
 from hecto.core.security import hash_password
 from hecto.modules.users import queries, service, sign_in
 
@@ -95,10 +95,11 @@ def refresh(context: Context) -> dict[str, Any]:
     return sign_in.api_answer(context.services, found, access)
 
 
-@router.route("POST", "/api/auth/logout", permission=SIGNED_IN, status=204)
+@router.route("POST", "/api/auth/logout", permission=SIGNING_OUT, status=204)
 def logout(context: Context) -> tuple[bytes, int]:
     """End this sign-in, on every instance at once"""
-    sign_in.sign_out(context.services, context.session, [context.user.session_id])
+    if context.actor is not None:
+        sign_in.sign_out(context.services, context.session, [context.actor.session_id])
     return b"", 204
 
 

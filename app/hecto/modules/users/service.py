@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
@@ -12,7 +12,7 @@ from hecto.core import activity
 from hecto.core.errors import Conflict, FieldError, Forbidden, Invalid, NotFound
 from hecto.core.permissions import EVERYTHING, Actor, Registry
 from hecto.core.security import hash_password
-from hecto.modules.users.models import Role, User
+from hecto.modules.users.models import Role, User, UserRole
 
 ADMINISTRATOR = "administrator"
 MEMBER = "member"
@@ -23,7 +23,8 @@ LONGEST_PASSWORD = 200
 
 def find_by_email(session: Session, email: str) -> User | None:
     """The user with this e-mail address, in whatever case it is written."""
-    return session.scalar(select(User).where(func.lower(User.email) == email.strip().lower()))
+    # The database lowers both: it does not agree with Python about every letter, and it keeps addresses apart.
+    return session.scalar(select(User).where(func.lower(User.email) == func.lower(email.strip())))
 
 
 def get(session: Session, user_id: int) -> User:
@@ -62,27 +63,40 @@ def change(
     active: bool | None = None,
     roles: Sequence[str] | None = None,
 ) -> User:
-    """Change a user; raises Conflict when the version is not the current one, Forbidden for locking oneself out."""
+    """Change a user; raises Conflict when the version is not the current one.
+
+    Raises Forbidden for somebody who may do more than the actor, for locking oneself out, and for the last
+    administrator.
+    """
     user = get(session, user_id)
     if user.version != version:
         raise Conflict("This user was changed by somebody else.", version=user.version)
-    changes: dict[str, object] = {}
-    if name is not None and name != user.name:
-        changes["name"], user.name = [user.name, name], name
-    if active is not None and active != user.active:
-        if user.id == actor.id:
-            raise Forbidden("You cannot make your own account inactive. Ask another administrator.")
-        changes["active"], user.active = [user.active, active], active
-    if roles is not None and sorted(roles) != sorted(role.name for role in user.roles):
-        if user.id == actor.id:
-            raise Forbidden("You cannot change your own roles. Ask another administrator.")
-        changes["roles"] = [sorted(role.name for role in user.roles), sorted(roles)]
-        user.roles = _roles(session, actor, roles)
+    before = {"name": user.name, "active": user.active, "roles": sorted(role.name for role in user.roles)}
+    wanted = {"name": name, "active": active, "roles": None if roles is None else sorted(roles)}
+    changes = {field: [before[field], value] for field, value in wanted.items() if value not in (None, before[field])}
+    if not changes:
+        return user
+    _check_change(session, actor, user, changes)
+    if "roles" in changes:
+        user.roles = _roles(session, actor, roles or ())
         user.updated_at = func.now()
-    if changes:
-        session.flush()
-        activity.record(session, actor, "user", user.id, "changed", changes)
+    for field in changes.keys() - {"roles"}:
+        setattr(user, field, changes[field][1])
+    session.flush()
+    activity.record(session, actor, "user", user.id, "changed", changes)
     return user
+
+
+def _check_change(session: Session, actor: Actor, user: User, changes: Collection[str]) -> None:
+    """Raise Forbidden for what the actor may not change, or nobody may."""
+    if not _may_all(actor, user.roles):
+        raise Forbidden(f"You cannot change {user.name}, who may do more than you. Ask an administrator.")
+    if "name" in changes and len(changes) == 1:
+        return
+    if user.id == actor.id:
+        what = "make your own account inactive" if "active" in changes else "change your own roles"
+        raise Forbidden(f"You cannot {what}. Ask another administrator.")
+    _keep_an_administrator(session, user)
 
 
 def set_password(session: Session, actor: Actor, user: User, password: str) -> None:
@@ -131,6 +145,24 @@ def _roles(session: Session, actor: Actor, names: Sequence[str]) -> list[Role]:
         raise Invalid([FieldError("/roles", f"There is no role {', '.join(missing)}.")])
     for role in found:
         # Nobody can grant more than they have, or whoever manages users could make themselves administrator.
-        if not all(actor.may(permission) for permission in role.permissions):
+        if not _may_all(actor, [role]):
             raise Forbidden(f"You cannot grant the role “{role.label}”: it permits more than you may do yourself.")
     return found
+
+
+def _may_all(actor: Actor, roles: Iterable[Role]) -> bool:
+    """Whether the actor may do all that these roles permit."""
+    return all(actor.may(permission) for role in roles for permission in role.permissions)
+
+
+def _keep_an_administrator(session: Session, user: User) -> None:
+    """Raise Forbidden where nobody who may do everything would be left without this user.
+
+    The roles are held, so that two administrators cannot put each other out at the same moment.
+    """
+    everything = Role.permissions.contains([EVERYTHING])
+    session.execute(select(Role.id).where(everything).order_by(Role.id).with_for_update(key_share=True))
+    holders = select(UserRole.user_id).join(Role, Role.id == UserRole.role_id).where(everything)
+    active = set(session.scalars(select(User.id).where(User.active, User.id.in_(holders))))
+    if active == {user.id}:
+        raise Forbidden(f"{user.name} is the last active administrator. Make somebody else one first.")

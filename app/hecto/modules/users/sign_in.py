@@ -13,7 +13,14 @@ from hecto.core import clock, outbox, unit_of_work
 from hecto.core.errors import Unauthenticated
 from hecto.core.live import SESSION_CHANGED, SESSION_ENDED, session_room
 from hecto.core.outbox import Message
-from hecto.core.security import ACCESS_TOKEN_LIFE, digest, random_secret, same, verify_password
+from hecto.core.security import (
+    ACCESS_TOKEN_LIFE,
+    digest,
+    random_secret,
+    same,
+    session_parts,
+    verify_password,
+)
 from hecto.core.services import Services
 from hecto.modules.users import service
 from hecto.modules.users.models import User, UserSession
@@ -57,21 +64,23 @@ def sign_in(shared: Services, kind: str, email: str, password: str, address: str
 
     The password is checked outside of any transaction: it takes a core for 50 ms, and connections are few.
     """
-    account, sender = f"login:account:{digest(email.strip().lower())}", f"login:address:{address}"
-    shared.sign_in_throttle.take(account, ATTEMPTS_PER_ACCOUNT, "attempts to sign in to this account")
+    sender = f"login:address:{address}"
     shared.sign_in_throttle.take(sender, ATTEMPTS_PER_ADDRESS, "attempts to sign in from your address")
     user = unit_of_work.read(shared.database, lambda session: service.find_by_email(session, email))
+    # By the account, not by how its address was written, or each way to write it would have attempts of its own.
+    account = f"login:account:{user.id if user else digest(email.strip().lower())}"
+    shared.sign_in_throttle.take(account, ATTEMPTS_PER_ACCOUNT, "attempts to sign in to this account")
     right = verify_password(user.password_hash if user else None, password)
     if user is None or not right or not user.active:
         raise Unauthenticated(WRONG)
     shared.sign_in_throttle.clear(account)
-    return unit_of_work.run(shared.database, lambda session: _open(session, user, kind, address, user_agent))
+    return unit_of_work.run(shared.database, lambda session: _open(shared, session, user, kind, address, user_agent))
 
 
-def _open(session: Session, user: User, kind: str, address: str, user_agent: str) -> SignIn:
+def _open(shared: Services, session: Session, user: User, kind: str, address: str, user_agent: str) -> SignIn:
     now = clock.now()
-    secret = random_secret()
     session_id = random_secret()[:22]
+    secret = shared.tokens.refresh_secret(session_id) if kind == API else random_secret()
     session.add(
         UserSession(
             id=session_id,
@@ -100,27 +109,31 @@ def _open(session: Session, user: User, kind: str, address: str, user_agent: str
 def refresh(shared: Services, session: Session, token: str) -> tuple[SignIn, str]:
     """Exchange a refresh token for the next one and an access token.
 
-    A token that was exchanged before means that it was copied: the whole sign-in ends. Raises Unauthenticated.
+    A token that was exchanged a while ago means that it was copied: the whole sign-in ends. Raises Unauthenticated.
     """
-    session_id, _, secret = token.partition(".")
+    session_id, secret = session_parts(token) or ("", "")
     found = session.scalar(select(UserSession).where(UserSession.id == session_id).with_for_update())
     now = clock.now()
     if found is None or found.kind != API or found.revoked_at is not None or found.expires_at <= now:
         raise Unauthenticated("The refresh token has ended. Sign in again.")
-    fits = same(found.secret_digest, digest(secret))
-    late_repeat = same(found.previous_digest, digest(secret)) and now - found.rotated_at <= REFRESH_GRACE
-    if not fits and not late_repeat:
-        raise StolenToken(session_id)
+    fits, repeats = same(found.secret_digest, digest(secret)), same(found.previous_digest, digest(secret))
+    if not fits and not (repeats and now - found.rotated_at <= REFRESH_GRACE):
+        # What was made up ends nothing, or everybody who knows the id of a sign-in could end it.
+        if repeats or shared.tokens.is_refresh_secret(session_id, secret):
+            raise StolenToken(session_id)
+        raise Unauthenticated("The refresh token has ended. Sign in again.")
     user = service.get(session, found.user_id)
     if not user.active:
         raise Unauthenticated("This account is not active.")
-    fresh = random_secret()
-    found.previous_digest, found.secret_digest, found.rotated_at = found.secret_digest, digest(fresh), now
+    # The same for every repeat: a client that lost two answers, or asks twice at once, keeps a token that is good.
+    fresh = shared.tokens.refresh_secret(session_id, follows=secret)
+    if fits:
+        found.previous_digest, found.secret_digest, found.rotated_at = found.secret_digest, digest(fresh), now
     return SignIn(session_id, fresh, user), shared.tokens.issue(user.id, session_id)
 
 
 class StolenToken(Unauthenticated):
-    """A refresh token came a second time, or was made up for a session that exists."""
+    """A refresh token came again, long after it was exchanged."""
 
     def __init__(self, session_id: str) -> None:
         super().__init__("This refresh token was used before, so somebody else may have it. Sign in again.")
