@@ -128,6 +128,42 @@ def test_a_write_whose_answer_is_lost_is_done_once(somebody: People, title: str)
     assert [task["title"] for task in found] == [title]
 
 
+def test_what_is_typed_while_a_write_is_under_way_is_sent_after_it(somebody: People, title: str) -> None:
+    mara = somebody("Mara")
+    page = mara.signed_in("/tasks")
+    held: list[Route] = []
+    page.route("**/tasks", lambda route: held.append(route) if route.request.method == "POST" else route.continue_())
+    field = page.get_by_label("Title of a new task")
+    for number in (1, 1, 2):
+        # The first one twice, as by a key that bounces: that is one task.
+        field.fill(f"{title} no. {number}")
+        page.keyboard.press("Enter")
+    field.fill(f"{title} no. 3, half wri")
+    for expected in (1, 2, 3):
+        while len(held) < expected:
+            page.wait_for_timeout(20)
+        held[expected - 1].continue_()
+    expect(page.locator(".row-link").filter(has_text=title)).to_have_text([f"{title} no. 2", f"{title} no. 1"])
+    expect(field).to_have_value(f"{title} no. 3, half wri")
+    page.unroute_all()
+    page.keyboard.press("Enter")
+    expect(field).to_have_value("")
+    expect(page.locator(".row-link").filter(has_text=title)).to_have_count(3)
+
+
+def test_what_happens_before_the_socket_is_there_is_made_up_for(somebody: People, title: str) -> None:
+    mara, jonas = somebody("Mara"), somebody("Jonas")
+    page = mara.signed_in(f"/tasks?q={title.replace(' ', '+')}")
+    late: list[Route] = []
+    page.route("**/static/app-*.js", lambda route: late.append(route))  # noqa: PLW0108  playwright marks it
+    page.reload(wait_until="commit")
+    expect(page.get_by_role("heading", name="No task fits")).to_be_visible()
+    jonas.create_task(title)
+    late[0].continue_()
+    connected(page)
+    expect(page.locator(".row-link")).to_have_text([title])
+
+
 def test_a_refused_write_says_why_and_keeps_what_was_typed(somebody: People, title: str) -> None:
     mara = somebody("Mara")
     page = mara.signed_in("/tasks")

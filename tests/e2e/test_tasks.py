@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.e2e.people import Person, mark, not_reloaded
 
@@ -140,6 +140,24 @@ def test_assigning_closing_and_reopening(somebody: People, title: str) -> None:
     page.get_by_role("button", name="Reopen").click()
     expect(page.get_by_label("Facts")).to_contain_text("Open")
     expect(page.get_by_role("region", name="Activity")).to_contain_text("reopened this")
+
+
+def test_the_last_of_two_quick_choices_stands(somebody: People, title: str) -> None:
+    mara, jonas = somebody("Mara"), somebody("Jonas")
+    task = mara.create_task(title)
+    page = mara.signed_in(f"/tasks/{task['id']}")
+    held: list[Route] = []
+    page.route("**/assignee", lambda route: held.append(route))  # noqa: PLW0108  playwright marks it
+    jonas_id, mara_id = (one.api.get(f"{one.site.url}/api/me", timeout=30).json()["id"] for one in (jonas, mara))
+    for chosen in (jonas_id, mara_id):
+        page.get_by_label("Assignee").select_option(str(chosen))
+    for number in (0, 1):
+        while len(held) <= number:
+            page.wait_for_timeout(20)
+        held[number].continue_()
+    expect(page.get_by_role("region", name="Activity")).to_contain_text("gave this to Mara")
+    expect(page.get_by_label("Assignee")).to_have_value(str(mara_id))
+    expect(page.locator(".toast")).to_have_count(0)
 
 
 def test_filters_are_in_the_address_and_going_back_undoes_them(somebody: People, title: str) -> None:

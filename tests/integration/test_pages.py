@@ -64,3 +64,12 @@ def test_the_dashboard_counts_each_change(member, browser):
     assert count("open") == before + 1
     member.patch(f"/api/tasks/{task['id']}", json={"version": 1, "status": "doing"})
     assert (count("open"), count("doing") > 0) == (before, True)
+
+
+def test_without_a_sign_in_scripts_are_told_so_and_people_are_led_to_it(instance, member, browser):
+    """A script that is sent to another page throws away what was typed on this one."""
+    browser.cookies.clear()
+    assert browser.submit("/tasks", title="typed").status_code == 401
+    assert browser.get(f"{instance.url}/tasks?q=x").status_code == 401
+    answer = Client(instance).get("/tasks?q=x", allow_redirects=False)
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/sign-in?next=/tasks%3Fq%3Dx")

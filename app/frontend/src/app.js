@@ -7,6 +7,7 @@ import { startKeys } from "./keys.js";
 import { startLive } from "./live.js";
 import { startPalette } from "./palette.js";
 import { startRequests } from "./requests.js";
+import { startSignIn } from "./signin.js";
 import { startTheme } from "./theme.js";
 
 // Answers other than the ones below are shown as a message; a form takes its own 409 and 422 (hx-status).
@@ -21,4 +22,5 @@ startClocks();
 startTheme();
 startKeys();
 startPalette();
+startSignIn();
 startLive();

@@ -1,18 +1,11 @@
 // Small habits of forms.
 import { isLive } from "./requests.js";
+import { changed } from "./typed.js";
 
 // A choice that takes effect at once: <select data-submit>, radio buttons of a filter.
 function submitOnChange({ target }) {
   if (target.closest("[data-submit]")) target.form?.requestSubmit();
 }
-
-function differs(field) {
-  if (field instanceof HTMLSelectElement) return [...field.options].some((option) => option.defaultSelected && !option.selected);
-  return field.defaultValue !== undefined && field.value !== field.defaultValue;
-}
-
-// A conflict is shown with what was typed as the fields' first values, and none of it is saved.
-const changed = (form) => form.matches("[data-unsaved]") || [...form.elements].some(differs);
 
 // Ctrl+Enter sends the form from anywhere in it. Escape leaves it by the link marked as the way out, unless that would
 // throw away what was typed.
@@ -28,11 +21,34 @@ function sendOrLeave(event) {
 }
 
 // After a successful write, forms marked for it are empty again and keep the focus: the next line can be typed at once.
+// One in which the next line stands already stays as it is.
 function clearAfter({ detail: { ctx } }) {
   const form = ctx.sourceElement;
   if (!form.matches?.("form[data-clear]") || ctx.response.status >= 400) return;
+  if (String(new URLSearchParams(new FormData(form))) !== String(ctx.request.body)) return;
   form.reset();
   form.querySelector("[name]:not([type=hidden])")?.focus();
+}
+
+// What each form saved last. A change that waited behind another of the same form was made on top of it, so it begins
+// (was_...) with what that one saved; else the user would be in conflict with themselves.
+const saved = new WeakMap();
+
+function begin({ detail: { ctx } }) {
+  ctx.savedBefore = saved.get(ctx.sourceElement);
+}
+
+function rebase({ detail: { ctx } }) {
+  const since = saved.get(ctx.sourceElement);
+  if (!since || since === ctx.savedBefore) return;
+  for (const name of [...ctx.request.body.keys()]) {
+    const field = name.replace(/^was_/, "");
+    if (field !== name && since.has(field)) ctx.request.body.set(name, since.get(field));
+  }
+}
+
+function remember({ detail: { ctx } }) {
+  if (ctx.request.method === "POST" && ctx.response.status < 400) saved.set(ctx.sourceElement, ctx.request.body);
 }
 
 // In a conflict: take over what the other person wrote.
@@ -61,6 +77,9 @@ function keepTyped(event) {
 export function startForms() {
   document.addEventListener("change", submitOnChange);
   document.addEventListener("keydown", sendOrLeave);
+  document.addEventListener("htmx:config:request", begin);
+  document.addEventListener("htmx:before:request", rebase);
+  document.addEventListener("htmx:after:request", remember);
   document.addEventListener("htmx:after:request", clearAfter);
   document.addEventListener("click", takeTheirs);
   document.addEventListener("htmx:after:swap", returnFocus);

@@ -3,6 +3,7 @@
 import { io } from "socket.io-client";
 import { announce, newVersion, toast } from "./messages.js";
 import { isLive, pause } from "./requests.js";
+import { signedOut } from "./signin.js";
 
 const RECORDS = ["task"];
 const VERBS = ["created", "updated", "deleted"];
@@ -41,10 +42,6 @@ function badge(state, text) {
   });
 }
 
-function signedOut() {
-  location.assign(`/sign-in?next=${encodeURIComponent(location.pathname + location.search)}`);
-}
-
 /** The server refused the connection by word: because the sign-in has ended, or for a reason that passes. */
 async function refused(socket) {
   const answer = await fetch("/api/me").catch(() => undefined);
@@ -64,7 +61,8 @@ function tellOf(record, verb, event) {
 
 function connect() {
   const socket = io({ transports: ["websocket"], ...RECONNECT });
-  let missed = false;
+  // Also at first: what happened since the page was made has not been heard.
+  let missed = true;
 
   socket.on("connect", () => {
     badge("live", "Live");
@@ -85,6 +83,7 @@ function connect() {
     if (!socket.active) refused(socket);
   });
   socket.on("session.ended", signedOut);
+  document.addEventListener("signed-in", () => socket.connect());
   socket.on("missed", () => changed(...RECORDS, "all"));
   // A deploy: the page goes on working with the old scripts, so when to load it again is the user's to say.
   socket.on("release.new", ({ release }) => {
@@ -99,16 +98,6 @@ function connect() {
       });
     }
   }
-}
-
-// The tabs of one browser share its sign-in: where one shows the sign-in page, the others follow, and come back with it.
-function shareSignIn(signedIn) {
-  const tabs = new BroadcastChannel("hecto");
-  tabs.postMessage(signedIn ? "signed-in" : "signed-out");
-  tabs.addEventListener("message", ({ data }) => {
-    if (signedIn && data === "signed-out") signedOut();
-    if (!signedIn && data === "signed-in") location.assign(document.querySelector("[name=next]").value);
-  });
 }
 
 // A row or card that somebody changed glows; what the user asked for, a filter or another page, does not.
@@ -136,9 +125,7 @@ function glow() {
 
 /** Connect, on pages of somebody who is signed in. */
 export function startLive() {
-  const signedIn = Boolean(document.body.dataset.user);
-  if (signedIn || document.querySelector("form[action='/sign-in']")) shareSignIn(signedIn);
-  if (!signedIn) return;
+  if (!document.body.dataset.user) return;
   document.addEventListener("visibilitychange", () => waiting.size && changed());
   glow();
   connect();

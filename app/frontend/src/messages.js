@@ -15,7 +15,7 @@ function button(text, act) {
 }
 
 /** A message that stays until it is closed. */
-function note(text, ...buttons) {
+export function note(text, ...buttons) {
   const made = document.createElement("div");
   made.className = "toast";
   const words = document.createElement("p");

@@ -1,5 +1,6 @@
 // Every request of htmx: writes carry a key that makes repeating them safe, and what fails in passing is tried again.
 import { announce, toast } from "./messages.js";
+import { signedOut } from "./signin.js";
 
 // An instance that restarts, or a connection that drops, is back within seconds: 6 tries spread over about 12 s.
 const TRIES = 6;
@@ -33,15 +34,15 @@ export async function persistentFetch(url, options) {
 }
 
 // One key for one user action. While its outcome is unknown (every try failed), sending the same form with the same
-// content again is the same action: the server then answers with the first result instead of doing it twice.
+// content again is the same action: the server then answers with the first result instead of doing it twice. So does
+// pressing Enter twice; another content is another action, whatever became of the first.
 const open = new WeakMap();
 
 function keyFor(element, content) {
-  const known = open.get(element);
-  if (known?.content === content) return known.key;
-  const key = crypto.randomUUID();
-  open.set(element, { content, key });
-  return key;
+  if (!open.has(element)) open.set(element, new Map());
+  const keys = open.get(element);
+  if (!keys.has(content)) keys.set(content, crypto.randomUUID());
+  return keys.get(content);
 }
 
 /** Whether a part fetches itself because something changed, rather than because the user asked for something. */
@@ -52,8 +53,8 @@ function prepare({ detail: { ctx } }) {
   // Filters that are not set do not belong into the address.
   if (READS.has(request.method)) [...request.body].forEach(([name, value]) => value === "" && request.body.delete(name));
   if (!READS.has(request.method)) {
-    const content = `${request.action}?${new URLSearchParams(request.body)}`;
-    request.headers["Idempotency-Key"] = keyFor(ctx.sourceElement, content);
+    ctx.content = `${request.action}?${new URLSearchParams(request.body)}`;
+    request.headers["Idempotency-Key"] = keyFor(ctx.sourceElement, ctx.content);
     request.headers["X-CSRF-Token"] = document.querySelector("meta[name=csrf-token]")?.content ?? "";
   }
   ctx.fetch = persistentFetch;
@@ -72,7 +73,7 @@ function refuseStale(event) {
 
 function settle({ detail: { ctx } }) {
   const response = ctx.response?.raw ?? ctx.response;
-  if (response && !passes(response)) open.delete(ctx.sourceElement);
+  if (response && !passes(response)) open.get(ctx.sourceElement)?.delete(ctx.content);
 }
 
 /** What a problem page says: its sentence, and the fields that it names. */
@@ -87,6 +88,7 @@ function problemOf(text) {
 
 function failed({ detail: { ctx } }) {
   if (ctx.sourceElement.hasAttribute(`hx-status:${ctx.response.status}`)) return;
+  if (ctx.response.status === 401) return signedOut();
   const { detail, errors } = problemOf(ctx.text);
   const form = ctx.sourceElement.closest?.("form");
   const shown = form ? errors.filter((error) => showFieldError(form, error)) : [];

@@ -52,7 +52,8 @@ def wants_page(current: Request) -> bool:
 
 
 def _domain_error(error: DomainError) -> Response:
-    if isinstance(error, Unauthenticated) and wants_page(request):
+    # The script decides by itself: leaving the page would throw away what was typed on it.
+    if isinstance(error, Unauthenticated) and wants_page(request) and "HX-Request" not in request.headers:
         return _to_sign_in()
     return answer(describe(error.status, error.title, error.detail, **error.extra), dict(error.headers))
 
@@ -62,8 +63,6 @@ def _to_sign_in() -> Response:
     where = "/sign-in"
     if request.method == "GET" and request.path != "/":
         where += "?next=" + quote(request.full_path.rstrip("?"), safe="/")
-    if request.headers.get("HX-Request"):
-        return Response(status=200, headers={"HX-Redirect": where})
     return Response(status=303, headers={"Location": where})
 
 
