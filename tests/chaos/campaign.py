@@ -70,7 +70,9 @@ class Campaign:
         self.directory.mkdir(parents=True, exist_ok=True)
         self.random = random.Random(self.seed)
         self.host = Host(self.site)
-        self.hecto = Hecto(self.site, self.directory / "commands.log")
+        log = self.directory / "commands.log"
+        log.unlink(missing_ok=True)
+        self.hecto = Hecto(self.site, log)
         self.history = self.directory / "history.jsonl"
         self._load: subprocess.Popen[str] | None = None
         self._errors: IO[str] = (self.directory / "load.log").open("w")
