@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from control import deploy, host, operations, playbook
+from control.bench import BENCHES, run_bench
 from control.podman import inspect, running
 from control.progress import Failure, say, step
 from control.release import as_json, ensure_release
@@ -189,6 +190,11 @@ def test(options: argparse.Namespace) -> int:
     return run_tests(options.stages, fast=options.fast, keep=options.keep)
 
 
+def bench(options: argparse.Namespace) -> int:
+    """Measure something on a site of its own; the results go to bench/results."""
+    return run_bench(options.name, options.words)
+
+
 def _alone(site: Site, *, wait: bool = True) -> AbstractContextManager[None]:
     return locked(CACHE / "lock" / f"site-{site.name}", f"works on site '{site.name}'", wait=wait)
 
@@ -255,6 +261,9 @@ def parser() -> argparse.ArgumentParser:
     )
     one.add_argument("--fast", action="store_true", help="leave out what needs a host")
     one.add_argument("--keep", action="store_true", help="keep the hosts of the tests, to look at them")
+    one = command("bench", bench, "measure on a site of its own what takes long; writes bench/results")
+    one.add_argument("name", choices=sorted(BENCHES))
+    one.add_argument("words", nargs=argparse.REMAINDER, metavar="OPTION", help="its own options; --help shows them")
     return top
 
 

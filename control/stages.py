@@ -82,6 +82,11 @@ def browser() -> list[Command]:
     return [_up(), _pytest("tests/e2e", site=True)]
 
 
+def chaos() -> list[Command]:
+    """Deploys, kills and restarts under load, with every answer held against the database."""
+    return [_up(), _pytest("tests/chaos", site=True)]
+
+
 def molecule(scenario: str) -> Callable[[], list[Command]]:
     """A scenario of molecule/ on an untouched host, and then what the host answers."""
 
@@ -103,6 +108,7 @@ STAGES = (
     Stage("integration", "the product on real PostgreSQL and Redis", integration),
     Stage("site", "./hecto up, again, scaled 4 to 12 to 4 under load", site, needs_host=True, minutes=20),
     Stage("e2e", "the product in a browser", browser, needs_host=True, minutes=20),
+    Stage("chaos", "faults and deploys under load: nothing is lost", chaos, needs_host=True, minutes=20),
     Stage("molecule", "the playbook on an untouched Debian 13", molecule("default"), needs_host=True, minutes=20),
     Stage(
         "molecule-bookworm", "the playbook on an untouched Debian 12", molecule("bookworm"), needs_host=True, minutes=20

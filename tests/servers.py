@@ -248,8 +248,9 @@ class Site:
 class AppInstance:
     """One instance of the app under gunicorn, as the unit hecto@N runs it."""
 
-    def __init__(self, site: Site, *, held: bool = False, **environment: str) -> None:
+    def __init__(self, site: Site, *, held: bool = False, app: str = "hecto.wsgi:app", **environment: str) -> None:
         self.site = site
+        self.app = app
         self.number = free_instance()
         self.name = f"instance-{self.number}"
         self.url = f"http://127.0.0.1:{5000 + self.number}"
@@ -267,7 +268,7 @@ class AppInstance:
         """Start and wait until it takes traffic, or says that it is held."""
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "gunicorn", "-c", "python:hecto.gunicorn_conf", "hecto.wsgi:app"],
+                [sys.executable, "-m", "gunicorn", "-c", "python:hecto.gunicorn_conf", self.app],
                 env=self.environment,
                 cwd=self.site.directory,
                 stdout=output,

@@ -112,3 +112,85 @@ def test_nothing_hides_a_failure(role: Path) -> None:
     for task in _all_tasks(role):
         assert not task.get("ignore_errors"), f"{role.name}: '{task['name']}' ignores errors"
         assert task.get("failed_when") is not False, f"{role.name}: '{task['name']}' cannot fail"
+
+
+@by_role
+def test_what_systemd_will_read_is_checked_before_it_is_in_place(role: Path) -> None:
+    for task in _all_tasks(role):
+        template = task.get("ansible.builtin.template", {})
+        # systemd has a check for units; for its other files it has none.
+        if str(template.get("dest", "")).startswith("/etc/systemd/system/"):
+            assert "hecto_unit_check" in template.get("validate", ""), f"{role.name}: '{task['name']}'"
+
+
+@by_role
+def test_what_an_interrupted_run_leaves_is_found_again(role: Path) -> None:
+    """Handlers are forgotten with the run that was cut before them; files and units tell the next one."""
+    if (role / "handlers/main.yml").exists():
+        looks = (role / "vars/main.yml").read_text() + "".join(file.read_text() for file in (role / "tasks").glob("*"))
+        assert "hecto_stale" in looks or "NeedDaemonReload" in looks
+
+
+@by_role
+def test_packages_wait_for_the_lock(role: Path) -> None:
+    for task in _all_tasks(role):
+        if "ansible.builtin.apt" in task:
+            assert task["ansible.builtin.apt"].get("lock_timeout") == 300, f"{role.name}: '{task['name']}'"
+
+
+def test_no_statement_and_no_lock_outlives_nginx_s_patience() -> None:
+    """A request that nginx repeats must find the locks of its first attempt free."""
+    patience = _seconds(_defaults(ROOT / "roles/nginx")["nginx_read_timeout"])
+    postgres = {
+        name: _seconds(str(value)) for name, value in _defaults(ROOT / "roles/postgres").items() if _time(value)
+    }
+    lock, statement = postgres["postgres_lock_timeout"], postgres["postgres_statement_timeout"]
+    idle, gone = postgres["postgres_idle_in_transaction_timeout"], postgres["postgres_client_check_interval"]
+    assert lock < statement < patience
+    assert idle + gone < patience
+
+
+def test_each_name_is_said_once() -> None:
+    """What two roles must agree on comes from one place."""
+    inventory = yaml.safe_load((ROOT / "inventory/defaults.yml").read_text())
+    for variable, source in (
+        ("postgres_database", "hecto_database_name"),
+        ("hecto_database_port", "postgres_port"),
+        ("base_open_tcp_ports", "nginx_http_port, nginx_https_port"),
+    ):
+        assert source in inventory[variable]
+    for template in (ROOT / "roles/hecto/templates").glob("*"):
+        assert "hecto_app\n" not in template.read_text()
+        assert "hecto_owner\n" not in template.read_text()
+
+
+def test_verifiers_stay_out_of_the_statistics_of_statements() -> None:
+    statements = (ROOT / "roles/postgres/templates/roles.sql.j2").read_text()
+    assert statements.index("SET pg_stat_statements.track_utility = off") < statements.index("PASSWORD '")
+
+
+def test_a_certificate_gets_the_names_that_come_later() -> None:
+    tasks = {task["name"]: task for task in _all_tasks(ROOT / "roles/nginx")}
+    asking = tasks["Certbot | Ask for the certificate"]
+    assert "--renew-with-new-domains" in str(asking["ansible.builtin.command"]["argv"])
+    assert any("__nginx_certified_names | sort != __nginx_names | sort" in str(line) for line in asking["when"])
+
+
+def test_the_rest_of_a_removed_release_is_in_nobody_s_way() -> None:
+    names = [task["name"] for task in _tasks(yaml.safe_load((ROOT / "roles/hecto/tasks/unpack.yml").read_text()))]
+    assert names.index("Unpack | Make room") == names.index("Unpack | Move it into place") - 1
+
+
+def test_kernel_parameters_are_read_last() -> None:
+    # Debian's /usr/lib/sysctl.d/99-protect-links.conf sets some of them to less.
+    path = Path(yaml.safe_load((ROOT / "roles/base/vars/main.yml").read_text())["__base_sysctl"])
+    assert path.name > "99-protect-links.conf"
+
+
+def _time(value: Any) -> bool:
+    return bool(re.fullmatch(r"\d+(ms|s)", str(value)))
+
+
+def _seconds(text: str) -> float:
+    number, unit = re.fullmatch(r"(\d+)(ms|s)", text).groups()  # type: ignore[union-attr]
+    return int(number) / (1000 if unit == "ms" else 1)

@@ -26,6 +26,13 @@ def postgres_unit(hecto: Hecto) -> str:
     return units.split()[0]
 
 
+def playbook(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [REPOSITORY / ".venv/bin/ansible-playbook", "playbooks/site.yml", *words],
+        cwd=REPOSITORY, text=True, capture_output=True, check=False,
+    )  # fmt: skip
+
+
 def exposure(hecto: Hecto, unit: str) -> float:
     said = hecto("exec", "--", "systemd-analyze", "security", "--no-pager", unit).stdout
     found = re.search(r"Overall exposure level for \S+: ([\d.]+)", said)
@@ -102,13 +109,53 @@ def test_secrets_are_readable_by_root_alone(hecto: Hecto) -> None:
     assert "password" not in environment.lower()
 
 
+def test_what_serves_all_instances_has_twice_the_share_of_all_of_them(hecto: Hecto, postgres_unit: str) -> None:
+    for unit in ("nginx.service", "redis-server.service", postgres_unit):
+        said = hecto("exec", "--", "systemctl", "show", unit, "--property=CPUWeight,Slice").stdout
+        # In a slice of its own its weight would count there alone.
+        assert sorted(said.split()) == ["CPUWeight=200", "Slice=system.slice"], unit
+    assert "CPUWeight=[not set]" in hecto("exec", "--", "systemctl", "show", "system-hecto.slice").stdout
+
+
+def test_postgres_keeps_no_verifier_of_a_password(hecto: Hecto) -> None:
+    # The statement itself is made up when it runs, or it would find itself.
+    statement = "SELECT count(*) FROM pg_stat_statements WHERE query LIKE '%' || 'SCRAM' || '-SHA-256%'"
+    said = hecto("exec", "--", "runuser", "-u", "postgres", "--", "psql", "-qAt", "-d", "hecto", "-c", statement)
+    assert said.stdout.strip() == "0", said.stderr
+
+
+def test_another_machine_s_secrets_change_nothing(tmp_path: Path) -> None:
+    done = playbook("-e", f"hecto_secret_files={tmp_path}/")
+    assert done.returncode != 0
+    assert "runs with other secrets than those in" in done.stdout
+    assert "database-password" in done.stdout
+    assert re.search(r"changed=0\s+unreachable=0\s+failed=1", done.stdout), done.stdout
+    for file in tmp_path.iterdir():
+        assert file.read_text().strip() not in done.stdout
+
+
+@pytest.mark.timeout(300)
+def test_what_an_interrupted_run_has_left_is_taken_over(hecto: Hecto) -> None:
+    """Files are new, and the handlers that a run would have called never were: as when it is cut in between."""
+
+    def started() -> str:
+        units = ("nginx.service", "redis-server.service")
+        return hecto("exec", "--", "systemctl", "show", *units, "--property=ExecMainStartTimestampMonotonic").stdout
+
+    before = started()
+    hecto("exec", "--", "touch", "/etc/systemd/system/nginx.service.d/hecto.conf", "/etc/redis/hecto.acl")
+    hecto("exec", "--", "touch", "/etc/nftables.conf")
+    done = playbook()
+    assert done.returncode == 0, done.stdout
+    assert "Reload the firewall" in done.stdout
+    now = started()
+    assert all(a != b for a, b in zip(before.split(), now.split(), strict=True)), "nginx and Redis are started anew"
+
+
 @pytest.mark.timeout(300)
 def test_the_playbook_again_changes_nothing_and_is_quick(state: Path) -> None:
     started = time.monotonic()
-    done = subprocess.run(
-        [REPOSITORY / ".venv/bin/ansible-playbook", "playbooks/site.yml"],
-        cwd=REPOSITORY, text=True, capture_output=True, check=False,
-    )  # fmt: skip
+    done = playbook()
     seconds = time.monotonic() - started
     assert done.returncode == 0, done.stdout
     assert re.search(r"changed=0\s+unreachable=0\s+failed=0", done.stdout), done.stdout

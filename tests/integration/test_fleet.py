@@ -12,7 +12,7 @@ import requests
 import socketio
 
 from tests.integration.conftest import Client
-from tests.servers import AppInstance, ask, wait_until
+from tests.servers import REPOSITORY, AppInstance, ask, wait_until
 
 
 def state(instance: AppInstance) -> dict:
@@ -58,7 +58,7 @@ def test_the_check_finds_a_page_that_fails_and_a_schema_that_is_too_old(own, sql
     try:
         status, body = ask(own.control, "GET", "/control/check")
         assert status == 500
-        assert any(line.startswith("GET /api/tasks: ProgrammingError") for line in json.loads(body)["failed"])
+        assert any(line.startswith("GET /api/tasks: 500") for line in json.loads(body)["failed"])
     finally:
         sql("ALTER TABLE task RENAME COLUMN headline TO title")
     head = sql("SELECT version_num FROM alembic_version")
@@ -69,6 +69,20 @@ def test_the_check_finds_a_page_that_fails_and_a_schema_that_is_too_old(own, sql
     finally:
         sql(f"UPDATE alembic_version SET version_num = '{head}'")
     assert ask(own.control, "GET", "/control/check")[0] == 200
+
+
+def test_the_check_finds_what_fails_around_the_views(site, tmp_path):
+    """A release in which every request ends with an error before it gets to its view."""
+    (tmp_path / "broken.py").write_text(
+        "from hecto.wsgi import app\n@app.before_request\ndef fail():\n    raise RuntimeError('on purpose')\n"
+    )
+    broken = AppInstance(site, held=True, app="broken:app", PYTHONPATH=f"{REPOSITORY / 'app'}:{tmp_path}")
+    try:
+        status, body = ask(broken.control, "GET", "/control/check")
+        assert status == 500
+        assert "GET /: 500 INTERNAL SERVER ERROR" in json.loads(body)["failed"]
+    finally:
+        broken.stop()
 
 
 def test_a_schema_from_the_future_is_fine(own, sql):

@@ -29,6 +29,8 @@ HTML_TYPE = "text/html; charset=utf-8"
 READS = ("GET", "HEAD")
 COOKIE = "__Host-hecto"
 ENDPOINTS = "hecto.endpoints"
+# Set in `g` by the process itself, for requests that it makes to itself: who makes them, and the services they use.
+VISITOR, VISITED = "visitor", "visited"
 
 
 @dataclass(slots=True)
@@ -152,7 +154,7 @@ def _pipeline(endpoint: Endpoint) -> Callable[..., Response]:
 
     def handle(**path: Any) -> Response:
         begun = time.perf_counter()
-        shared = services()
+        shared: Services = g.get(VISITED) or services()
         g.endpoint = endpoint.name
         g.begun = begun
         if request.method not in READS:
@@ -165,18 +167,12 @@ def _pipeline(endpoint: Endpoint) -> Callable[..., Response]:
     return handle
 
 
-def answer_as(actor: Actor, endpoint: Endpoint, shared: Services) -> Response:
-    """Run an endpoint in the present request context past the gate: for Hecto itself, no request can get here."""
-    context = Context(shared, actor)
-    g.context = context
-    _read_input(context, endpoint)
-    return _run(context, endpoint, {})
-
-
 def _admit(shared: Services, endpoint: Endpoint) -> Context:
     """Find out who asks and whether they may; raises Unauthenticated, TooManyRequests or Forbidden."""
-    context = Context(shared, None)
+    context = Context(shared, g.get(VISITOR))
     g.context = context
+    if context.actor is not None:
+        return context
     public, ended = endpoint.permission == PUBLIC, False
     bearer = _bearer()
     try:

@@ -15,7 +15,7 @@ from hecto.fleet import claim as claims
 from hecto.fleet import roll as rolling
 from hecto.fleet import secrets as secret_files
 from hecto.fleet import state as states
-from hecto.fleet.errors import NOT_READY, OK, FleetError, NotReadyError, UsageError
+from hecto.fleet.errors import INTERRUPTED, LOCKED, NOT_READY, OK, USAGE, FleetError, NotReadyError, UsageError
 from hecto.fleet.host import Host, Patience
 from hecto.fleet.layout import Layout
 from hecto.fleet.lock import exclusive
@@ -99,7 +99,10 @@ def finish(options: Options, layout: Layout, supervisor: Supervisor) -> int:
         state = states.load(layout.fleet_state)
         if not options.check:
             claims.require(state, who, options.run)
-        if late := wait.until_ready(host, supervisor.units().wanted, options.release, fresh=False):
+        wanted = supervisor.units().wanted
+        if not wanted:
+            raise NotReadyError("hecto.target lists no instance, so nothing shows that a release is good.")
+        if late := wait.until_ready(host, wanted, options.release, fresh=False):
             raise NotReadyError(
                 f"Not every instance runs {options.release}: {describe(late)}. It is not remembered as good, and the "
                 f"others serve. Run hecto-fleet roll --release {options.release}, then this again; or roll back."
@@ -177,11 +180,16 @@ def _alone(options: Options, layout: Layout) -> Iterator[dict[str, Any]]:
         return
     with exclusive(layout.lock):
         begun = time.monotonic()
+        goal = {"release": release} if (release := getattr(options, "release", None)) else {}
         try:
             yield done
         except FleetError as error:
-            goal = {"release": release} if (release := getattr(options, "release", None)) else {}
-            _note(options, layout, begun, **goal, result=str(error).splitlines()[0], exit_code=error.code)
+            # What was refused did nothing.
+            if error.code not in (USAGE, LOCKED):
+                _note(options, layout, begun, **goal, result=str(error).splitlines()[0], exit_code=error.code)
+            raise
+        except KeyboardInterrupt:
+            _note(options, layout, begun, **goal, result="interrupted", exit_code=INTERRUPTED)
             raise
         if done.pop("changed", False):
             said = {name: value for name, value in done.items() if value not in ([], None, "", False)}

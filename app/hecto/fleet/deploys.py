@@ -78,13 +78,13 @@ class Deploys:
         begun = f"The roll to {roll.release} that {roll.who} began at {clock(roll.since)}"
         again = f"hecto-fleet roll --release {roll.release}{' --all' if roll.every else ''}"
         if not self.is_interrupted(roll):
-            return f"{begun} is under way, {len(roll.done)} instances are moved."
+            return f"{begun} is under way; moved so far: {len(roll.done)}."
         if roll.failed:
             return (
                 f"{begun} failed and is not taken back in full. {roll.failed} This goes on with taking it back: {again}"
             )
         return (
-            f"{begun} was interrupted at {clock(roll.seen or roll.since)} with {len(roll.done)} instances moved. "
+            f"{begun} was interrupted at {clock(roll.seen or roll.since)} after {len(roll.done)} moved instances. "
             f"This goes on with it: {again}"
         )
 

@@ -33,9 +33,11 @@ def record(before: Roll | None, order: Order, now: float) -> Roll:
     """This roll's record: that of a roll to the same goal that was cut short, or a new one."""
     if before and (before.release, before.every) == (order.release, order.every):
         return before
-    # From a roll that is given up: what its instances ran before it is what they go back to, unless it is the goal now.
+    # From a roll that is given up: what its instances ran before it is what they go back to. Where that is the goal,
+    # those that it had moved go back to what they run; what it had half-moved never served.
+    half = before.half_moved if before else []
     known = {**before.carried, **before.origin} if before else {}
-    carried = {number: release for number, release in known.items() if release != order.release}
+    carried = {n: release for n, release in known.items() if release != order.release or n in half}
     return Roll(order.release, order.who, since=now, every=order.every, carried=carried)
 
 

@@ -7,11 +7,11 @@ command; one to another release takes its place.
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
-from hecto.fleet import canary, claim, move, plan, releases, snapshot, wait
+from hecto.fleet import back, canary, claim, move, plan, releases, snapshot, wait
 from hecto.fleet import state as states
-from hecto.fleet.errors import NeedsAPersonError, NotReadyError, ReturnedError, StateError
+from hecto.fleet.errors import NotReadyError, ReturnedError, StateError
 from hecto.fleet.host import Host
 from hecto.fleet.plan import Order
 from hecto.fleet.snapshot import Instance, Snapshot
@@ -82,7 +82,7 @@ class Roller:
         for batch in batches:
             self._move(batch)
             done.moved += batch
-        if self.order.only is None:
+        if self.order.only is None and wanted:
             self._finish()
         return done
 
@@ -140,62 +140,16 @@ class Roller:
         if self.state.remember(self.order.release):
             states.save(self.host.layout.fleet_state, self.state)
 
-    def _go_back(self, why: str, failed: Mapping[int, str]) -> None:
-        """Return the failed batch at once, then all that this roll has moved, to what each ran before; raises."""
-        journal = {n: self.host.supervisor.journal(n, self.record.since) for n in sorted(failed)[:3]}
-        quotes = "".join(f"\n  hecto-{number}: {line}" for number, lines in journal.items() for line in lines)
-        self.host.say(f"{why} Going back.{quotes}")
+    def _go_back(self, why: str, failed: Mapping[int, str]) -> NoReturn:
+        """Return everything to what it ran before; raises ReturnedError or NeedsAPersonError."""
         self.record.failed = why
         self._note()
-        now = snapshot.take(self.host.layout, self.host.supervisor, self.order.release, with_memory=False)
-        away = {n: back for n, back in self.record.origin.items() if not _is_back(now.instances.get(n), back)}
-        late: dict[int, str] = {}
-        for numbers in self._ways_back(away, len(list(self._wanted(now)))):
-            late |= self._give_back(numbers, away[numbers[0]])
-        first = min(failed or away, default="NUMBER")
-        advice = f"Read journalctl -t hecto-{first}, mend the cause and run this again."
-        details = {
-            "changed": True,
-            "release": self.order.release,
-            "failed": {str(number): text for number, text in failed.items()},
-            "journal": {str(number): lines for number, lines in journal.items()},
-            "returned": sorted(away.keys() - late.keys()),
-            "not_returned": {str(number): text for number, text in late.items()},
-        }
-        if late:
-            raise NeedsAPersonError(
-                f"{why} Not everything could be taken back: {describe(late)}. The others serve. The same command "
-                f"tries again to go back; hecto-fleet roll --release ID goes elsewhere. {advice}{quotes}",
-                **details,
-            )
-        self.state.roll = None
-        self._note()
-        raise ReturnedError(f"{why} Everything is back on what it ran before and serves. {advice}{quotes}", **details)
-
-    def _ways_back(self, away: Mapping[int, str | None], fleet: int) -> Iterable[Sequence[int]]:
-        """Batches that have one release to go to: what was half-moved at once, it takes no traffic anyway."""
-        half = self.record.half_moved
-        for back in sorted(set(away.values()), key=str):
-            numbers = sorted(number for number in away if away[number] == back)
-            if first := [number for number in numbers if number in half]:
-                yield first
-            rest = [number for number in numbers if number not in half]
-            yield from plan.batches(rest, plan.batch_size(fleet), canary=False)
-
-    def _give_back(self, numbers: Sequence[int], back: str | None) -> dict[int, str]:
-        if back is None:
-            # They ran nothing before.
-            self.host.supervisor.stop(numbers)
-            for number in numbers:
-                self.host.layout.unhold(number)
-                self.host.layout.unpin(number)
-            return {}
-        if back not in releases.installed(self.host.layout):
-            return dict.fromkeys(numbers, f"ran release {back}, which is not on this host any more")
-        late = move.give_back(self.host, numbers, back)
-        if returned := [number for number in numbers if number not in late]:
-            self.host.say(f"{run(returned)} {back} again")
-        return late
+        error = back.go_back(self.host, self.record, why, failed)
+        if isinstance(error, ReturnedError):
+            # Nothing is left to go on with.
+            self.state.roll = None
+            self._note()
+        raise error
 
     def _note(self) -> None:
         """Save what is good to know, but not worth to stop half-way back for."""
@@ -206,9 +160,3 @@ class Roller:
 
     def _wanted(self, now: Snapshot) -> Iterable[Instance]:
         return (instance for instance in now.instances.values() if instance.wanted)
-
-
-def _is_back(instance: Instance | None, release: str | None) -> bool:
-    if instance is None:
-        return release is None
-    return instance.state == "ready" and instance.release == instance.pin == release

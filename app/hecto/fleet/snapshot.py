@@ -147,6 +147,8 @@ def _ends_again_and_again(unit: Unit) -> bool:
 def _problem(unit: Unit, reply: Reply | ControlError | None) -> str | None:
     if unit.active == "failed" or unit.sub == "auto-restart":
         return f"ended with {unit.result}; see: journalctl -t hecto-{unit.number}"
+    if isinstance(reply, Reply) and reply.state == "held":
+        return "takes no traffic until a roll has looked at it; if none is under way, hecto-fleet roll goes on with it"
     if isinstance(reply, ControlError) and unit.active == "active":
         return f"control socket: {reply}"
     return None

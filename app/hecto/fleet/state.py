@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,8 @@ def save(path: Path, state: State) -> None:
         os.replace(fresh, path)
     except OSError as error:
         # On a full disk what is half-written would only take room.
-        fresh.unlink(missing_ok=True)
+        with suppress(OSError):
+            fresh.unlink()
         raise StateError(
             f"{path} cannot be written: {error.strerror}. Nothing more was done, the instances are left as they are. "
             "Make room (df -h), then run this again: it goes on where this run stopped."

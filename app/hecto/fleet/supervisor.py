@@ -78,7 +78,7 @@ class Systemd:
         return parse_units(shown, boot=time.time() - time.monotonic())
 
     def start(self, numbers: Collection[int]) -> None:
-        """Begin to start; the caller asks the instances how it goes, and knows its own deadline."""
+        """Begin to start; the caller asks the instances how it goes, and has its own deadline."""
         if not numbers:
             return
         if self._needs_reload:
@@ -87,7 +87,7 @@ class Systemd:
             self._needs_reload = False
         # One that gave up must forget its failures first. That it has none, or is not loaded, is no error.
         self._call(["reset-failed", *units_of(numbers)])
-        self._call(["start", "--no-block", *units_of(numbers)])
+        self._run("start", "--no-block", *units_of(numbers))
 
     def stop(self, numbers: Collection[int]) -> None:
         """Stop, and wait until each has ended or was killed; raises FleetError when one still runs."""
@@ -96,7 +96,7 @@ class Systemd:
         done = self._call(["stop", *units_of(numbers)])
         # One that was never loaded is an error for systemctl and none for us.
         units = self.units().by_number if done.returncode else {}
-        if running := [number for number in numbers if number in units and units[number].active != "inactive"]:
+        if running := [n for n in numbers if n in units and units[n].active not in ("inactive", "failed")]:
             raise FleetError(
                 f"systemctl could not stop {' '.join(units_of(running))}: {done.stderr.strip()}. "
                 "They are left as they are. See: systemctl status hecto@NUMBER.service"

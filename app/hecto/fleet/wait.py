@@ -50,7 +50,7 @@ def until_idle(host: Host, numbers: Iterable[int]) -> dict[int, str]:
         left = set(busy)
         if not left or waited > host.patience.drain:
             return busy
-        # A process that died meanwhile has a successor, which knows nothing of the drain.
+        # One that was too busy to hear of the drain, or the successor of a process that died meanwhile.
         ask_all(host.sockets(_in_state("ready", answers)), "drain")
         time.sleep(INTERVAL)
 
@@ -116,6 +116,7 @@ def _in_state(state: str, answers: Answers) -> list[int]:
 
 def _busy(reply: Reply | ControlError, with_websockets: bool) -> str | None:
     # An instance that does not listen has nothing left to lose.
-    if isinstance(reply, ControlError) or not (reply.in_flight or (with_websockets and reply.websockets)):
+    if isinstance(reply, ControlError):
         return None
-    return f"has {reply.in_flight} requests"
+    is_busy = reply.state == "ready" or reply.in_flight or (with_websockets and reply.websockets)
+    return f"has {reply.in_flight} requests" if is_busy else None

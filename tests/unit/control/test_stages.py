@@ -43,6 +43,16 @@ def test_what_hangs_is_ended_with_its_children() -> None:
     assert time.monotonic() - started < 20
 
 
+def test_the_whole_run_ends_in_time_however_long_a_stage_may_take() -> None:
+    started = time.monotonic()
+    one = stage("import time; time.sleep(60)", "print('the next one')", seconds=60)
+    result = testing.run_stage(one, started + 1.5)
+    assert len(result.failed) == 2
+    assert "no time is left" in result.failed[1]
+    assert testing.run_stage(stage("pass"), started).failed, "it must not look as if it had passed"
+    assert time.monotonic() - started < 20
+
+
 @pytest.mark.parametrize(("good", "code"), [(True, 0), (False, 1)])
 def test_the_sum_decides(good: bool, code: int, capsys: pytest.CaptureFixture[str]) -> None:
     results = [testing.run_stage(stage("pass")), testing.run_stage(stage("pass" if good else "raise SystemExit(2)"))]

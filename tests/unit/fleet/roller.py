@@ -53,4 +53,6 @@ remote = Remote(ROOT / "supervisor")
 remote.start = effect("start", remote.start)  # type: ignore[method-assign]
 remote.stop = effect("stop", remote.stop)  # type: ignore[method-assign]
 
+# Whoever runs the tests in the background has it ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.exit(cli.run(cli.parser().parse_args(sys.argv[3:]), layout_in(ROOT), remote))

@@ -264,4 +264,4 @@ def test_status_for_a_person_tells_of_a_deploy(
     text = capsys.readouterr().out
     assert f"Last good release: {OLD}." in text
     assert f"ada is deploying {NEW} since " in text
-    assert "is under way, 1 instances are moved." in text
+    assert "is under way; moved so far: 1." in text

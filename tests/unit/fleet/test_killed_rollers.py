@@ -1,6 +1,7 @@
 """A roller that is killed with -9, at whatever point of a move or of the way back: the same command goes on."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from hecto.fleet import deploys
+from hecto.fleet import audit, deploys, snapshot, table
 from hecto.fleet import state as states
 from hecto.fleet.apply import apply
 from hecto.fleet.control import Reply, ask, ask_all
@@ -157,6 +158,9 @@ def test_a_held_instance_is_let_in_by_scaling_after_its_check(
     begin(host, processes, 2)
     assert roller("before check 1", "roll", "--release", NEW).wait(60) == -signal.SIGKILL
     assert states_of(layout, processes)[1] == ("held", NEW)
+    shown = table.render(snapshot.take(layout, processes, OLD))
+    assert re.search(rf"instance-1 +held +{NEW}", shown)
+    assert "instance-1: takes no traffic until a roll has looked at it" in shown
     assert apply(host, 2, OLD).as_json()["resumed"] == [1]
     assert states_of(layout, processes) == {1: ("ready", NEW), 2: ("ready", OLD)}
     assert not layout.is_on_hold(1)
@@ -224,6 +228,7 @@ def test_an_interrupted_roll_says_how_to_go_on(
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
     assert "the same command goes on with it" in process.communicate()[1]
+    assert [line["result"] for line in audit.read(layout.history)] == ["interrupted"]
 
 
 def _until(condition: Callable[[], Any]) -> None:

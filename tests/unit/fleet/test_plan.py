@@ -118,6 +118,8 @@ def test_the_same_goal_goes_on_and_another_begins_anew() -> None:
     assert (other.since, other.origin, other.carried) == (70.0, {}, {1: OLD, 2: OLD})
     third = record(other, Order(OLD, "bob"), 80.0)
     assert third.carried == {}
+    # What was half-moved never served on that release.
+    assert record(before, Order(OLD, "bob"), 80.0).carried == {2: OLD}
     assert record(None, ORDER, 70.0).carried == {}
     assert record(before, Order(NEW, "ada", every=True), 70.0) is not before
 

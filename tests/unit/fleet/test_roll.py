@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 from hecto.fleet import state as states
+from hecto.fleet.apply import apply
 from hecto.fleet.control import ask
 from hecto.fleet.errors import NeedsAPersonError, ReturnedError, StateError, UsageError
 from hecto.fleet.host import Host, Patience
@@ -96,9 +97,10 @@ def test_a_broken_release_ends_at_the_canary_and_is_taken_back(
     host: Host, layout: Layout, processes: Processes, release: Make, behaviour: str
 ) -> None:
     begin(host, processes, 3)
-    impatient = replace(host, patience=replace(host.patience, ready=2.5, canary=1.5))
+    # Only the one that says nothing is waited for to the end; the others must be found out by what they do.
+    patience = replace(host.patience, ready=3 if behaviour == "never ready" else 60, canary=1.5)
     with pytest.raises(ReturnedError, match=BREAKS[behaviour]) as caught:
-        move(impatient, release(BAD, behaviour))
+        move(replace(host, patience=patience), release(BAD, behaviour))
     assert "Everything is back on what it ran before" in str(caught.value)
     assert "hecto-1: the last words of instance-1" in str(caught.value)
     assert caught.value.details["journal"] == {"1": ["the last words of instance-1"]}
@@ -136,6 +138,37 @@ def test_when_going_back_fails_too_a_person_is_needed(
     with pytest.raises(ReturnedError, match="Everything is back"):
         move(host, BROKEN)
     assert_all_on(layout, processes, OLD, 3)
+
+
+def test_what_serves_is_left_alone_when_there_is_no_way_back(
+    host: Host, layout: Layout, processes: Processes, release: Make
+) -> None:
+    begin(host, processes, 4)
+    move(host, NEW, only=[1, 2])
+    release(NEW, "ends")
+    release(OLD, "ends")
+    with pytest.raises(NeedsAPersonError, match=f"instance-1 is left on {NEW}, where it serves") as caught:
+        move(host, NEW)
+    assert sorted(caught.value.details["not_returned"]) == ["1", "2", "3"]
+    found = states_of(layout, processes)
+    assert [found[number] for number in (1, 2, 4)] == [("ready", NEW), ("ready", NEW), ("ready", OLD)]
+    release(OLD)
+    with pytest.raises(ReturnedError):
+        move(host, NEW)
+    assert_all_on(layout, processes, OLD, 4)
+
+
+def test_one_that_is_not_wanted_any_more_is_not_brought_back(
+    host: Host, layout: Layout, processes: Processes, release: Make
+) -> None:
+    begin(host, processes, 3)
+    move(host, NEW, only=[1, 3])
+    apply(host, 2, NEW)
+    processes.wanted = 2
+    release(NEW, "check fails")
+    with pytest.raises(ReturnedError):
+        move(host, NEW)
+    assert_all_on(layout, processes, OLD, 2)
 
 
 def test_a_restart_of_all_that_fails_has_only_itself_to_go_back_to(

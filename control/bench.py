@@ -1,0 +1,24 @@
+"""./hecto bench: measurements that take long and write their results into bench/results."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from control.site import ROOT
+from control.tools import ensure_tools, environment, tool
+
+# What can be measured, and the module that does it with the tools of .venv.
+BENCHES = {"chaos": "tests.chaos.long"}
+# A site of its own beside whatever runs here, on ports that are free.
+SITE = {"HECTO_HTTPS_PORT": "0", "HECTO_HTTP_PORT": "0", "HECTO_SSH_PORT": "0", "HECTO_INSTANCES": ""}
+
+
+def run_bench(name: str, options: Sequence[str]) -> int:
+    """Run one of them on a site called after it; returns its exit code."""
+    ensure_tools()
+    command: list[str | Path] = [tool("python"), "-m", BENCHES[name], *options]
+    variables = {**os.environ, **environment(), **SITE, "HECTO_NAME": name}
+    return subprocess.run(command, cwd=ROOT, env=variables, check=False).returncode
