@@ -7,8 +7,6 @@ import queue
 import shutil
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -50,13 +48,18 @@ def release(tmp_path: Path):
     return build
 
 
-def hecto(site: Site, *words: str, app: Path | None = None) -> subprocess.CompletedProcess[str]:
+def begin(site: Site, *words: str, app: Path | None = None) -> subprocess.Popen[str]:
     environment = site.environment(HECTO_DATABASE_USER="hecto_owner")
     if app:
         environment["PYTHONPATH"] = str(app)
-    return subprocess.run(
-        [sys.executable, "-m", "hecto.cli", *words], env=environment, capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-m", "hecto.cli", *words]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def hecto(site: Site, *words: str, app: Path | None = None) -> subprocess.CompletedProcess[str]:
+    process = begin(site, *words, app=app)
+    output, errors = process.communicate()
+    return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
 
 def schema(site: Site, **options) -> dict:
@@ -93,16 +96,18 @@ def test_what_takes_away_waits_for_those_that_use_it(own, release):
 
 def test_a_lock_that_somebody_holds_is_waited_for_in_short_turns(own, release, postgres):
     app = release("ALTER TABLE task ADD COLUMN more text")
-    holding = threading.Thread(
-        target=postgres.sql, args=(own.database, "BEGIN; LOCK TABLE task IN ACCESS SHARE MODE; SELECT pg_sleep(5)")
-    )
-    holding.start()
-    time.sleep(0.5)
-    done = hecto(own, "setup", app=app)
-    holding.join()
-    assert done.returncode == 0, done.stderr
-    assert "trying again" in done.stderr
-    assert json.loads(done.stdout)["migrations"] == [NEXT]
+    holder = postgres.open(own.database)
+    holder.ask("BEGIN; LOCK TABLE task IN ACCESS SHARE MODE; SELECT 'held';")
+    process = begin(own, "setup", app=app)
+    # Held until setup has given up once, however long this machine takes to get there.
+    said = ""
+    while "trying again" not in said and (line := process.stderr.readline()):
+        said += line
+    holder.close()
+    output, more = process.communicate(timeout=60)
+    assert process.returncode == 0, said + more
+    assert "trying again" in said
+    assert json.loads(output)["migrations"] == [NEXT]
 
 
 def test_open_pages_hear_of_a_new_release(site, instances, member):
