@@ -53,12 +53,10 @@ def test_the_words_of_whoever_knows_best() -> None:
 
 
 def test_the_release_before_is_the_last_good_one_that_is_another() -> None:
-    entries = [("finish", "a"), ("roll", "x"), ("finish", "b"), ("roll", "c"), ("finish", "b")]
-    lines = [{"command": command, "release": release, "result": "done"} for command, release in entries]
-    history = "\n".join(json.dumps(line) for line in [*lines, {**lines[0], "release": "d", "result": "not ready"}])
-    assert filters.previous(history, "b") == "a"
-    assert filters.previous(history, "c") == "b"
-    assert filters.previous("", "b") == ""
+    assert filters.previous({"release": "b", "last_good": "b", "good_before": "a"}) == "a"
+    assert filters.previous({"release": "c", "last_good": "b", "good_before": "a"}) == "b"
+    assert filters.previous({"release": "b", "last_good": "b", "good_before": None}) == ""
+    assert filters.previous({"release": "b"}) == ""
 
 
 def test_what_cannot_be_gone_back_to_is_said() -> None:

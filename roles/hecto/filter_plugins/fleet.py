@@ -51,14 +51,10 @@ def said(result: Mapping[str, Any]) -> str:
     return printed or str(result.get("msg", "no reason was given"))
 
 
-def previous(history: str, current: str) -> str:
-    """The release that was the last good one before the current one; empty when there was none."""
-    for line in reversed(history.splitlines()):
-        entry = json.loads(line)
-        release = entry.get("release")
-        if (entry.get("command"), entry.get("result")) == ("finish", "done") and release not in (None, current):
-            return str(release)
-    return ""
+def previous(status: Mapping[str, Any]) -> str:
+    """The release to go back to: the last good one, or the one before where that is current; empty for none."""
+    good = (status.get("last_good"), status.get("good_before"))
+    return next((str(release) for release in good if release and release != status["release"]), "")
 
 
 def refusal(goal: str, releases: Iterable[str], schema: Mapping[str, Any]) -> str:
