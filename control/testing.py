@@ -24,8 +24,8 @@ from control.stages import STAGES, TEST_SITES, Command, Stage, full_environment
 from control.tools import ensure_tools
 
 LOG = CACHE / "log" / "test"
-# For all stages together, however long each may take by itself: 32 on two idle cores, 45 are promised, and a machine that
-# others use as well gets a third more.
+# For all stages together, however long each may take by itself: 32 on two idle cores. 45 are promised, and a machine
+# that others use as well gets a third more.
 ALL_MINUTES = 60
 GRACE_SECONDS = 30  # for a stopped program to clean up behind itself
 _PYTEST_END = re.compile(r"^=+ .*\b(?:passed|failed|error|errors|skipped|no tests ran)\b.* in [\d.]+s.* =+$")
