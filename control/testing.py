@@ -28,6 +28,7 @@ LOG = CACHE / "log" / "test"
 # that others use as well gets a third more.
 ALL_MINUTES = 60
 GRACE_SECONDS = 30  # for a stopped program to clean up behind itself
+_PYTEST_FAILED = re.compile(r"^(?:FAILED|ERROR) tests/")
 _PYTEST_END = re.compile(r"^=+ .*\b(?:passed|failed|error|errors|skipped|no tests ran)\b.* in [\d.]+s.* =+$")
 
 
@@ -97,7 +98,7 @@ def run_stage(stage: Stage, end: float = math.inf) -> Result:
                     result.failed.append(f"{shown} (not begun: no time is left)")
                     break
                 code, lines = _follow(command, sink, left)
-                result.closing += [line for line in lines if _PYTEST_END.match(line)]
+                result.closing += [line for line in lines if _PYTEST_FAILED.match(line) or _PYTEST_END.match(line)]
                 if code != 0:
                     result.failed.append(f"{shown} (exit code {code}, log {log})")
                     if stage.needs_host:

@@ -30,6 +30,12 @@ def test_every_command_of_a_stage_runs_and_one_failure_fails_it() -> None:
     assert result.closing == ["===== 3 passed in 0.10s ====="]
 
 
+def test_the_sum_names_the_tests_that_failed() -> None:
+    said = ["noise", "FAILED tests/unit/test_a.py::test_b - assert 1 == 2", "===== 1 failed, 2 passed in 0.10s ====="]
+    result = testing.run_stage(stage(f"print({chr(10).join(said)!r}); raise SystemExit(1)"))
+    assert result.closing == said[1:]
+
+
 def test_with_a_host_the_first_failure_ends_the_stage() -> None:
     result = testing.run_stage(stage("raise SystemExit(1)", "print('===== 3 passed in 0.10s =====')", needs_host=True))
     assert result.closing == []

@@ -3,6 +3,8 @@
 import http.client
 import json
 import socket
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -51,6 +53,14 @@ def make_busy(layout: Layout, number: int, what: str, amount: int) -> None:
     connection.request("POST", f"/test?{what}={amount}")
     connection.getresponse().read()
     connection.close()
+
+
+def until(condition: Callable[[], Any], seconds: float = 10) -> None:
+    """Wait for what must come to pass, however slow the machine is."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.02)
 
 
 def fleet(layout: Layout, processes: Processes, *words: str) -> int:

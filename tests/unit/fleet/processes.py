@@ -79,8 +79,11 @@ class Processes:
         return [f"the last words of instance-{number}"]
 
     def kill(self, number: int, which: signal.Signals) -> None:
-        """Do to an instance what a test wants to see survived."""
-        self._children[number].send_signal(which)
+        """Do to an instance what a test wants to see survived; one that is killed is gone when this returns."""
+        child = self._children[number]
+        child.send_signal(which)
+        if which == signal.SIGKILL:
+            child.wait(10)
 
     def close(self) -> None:
         """End everything."""

@@ -18,6 +18,7 @@ from hecto.fleet.host import Host, Patience
 from hecto.fleet.layout import Layout
 from hecto.fleet.words import spell
 from tests.unit.fleet.conftest import BROKEN, NEW, OLD, QUICK, UNREADY
+from tests.unit.fleet.fleets import until
 from tests.unit.fleet.processes import Processes
 
 
@@ -73,11 +74,10 @@ def test_an_instance_finishes_its_requests_before_it_stops(layout: Layout, proce
     make_busy(layout, 2, "in_flight", 1)
     run = threading.Thread(target=scale, args=(layout, processes, 1), kwargs={"patience": Patience(drain=20)})
     run.start()
-    time.sleep(0.5)
-    reply = ask(layout.control(2))
-    assert (reply.state, reply.in_flight, run.is_alive()) == ("draining", 1, True)
+    until(lambda: ask(layout.control(2)).state == "draining")
+    assert (ask(layout.control(2)).in_flight, run.is_alive()) == (1, True)
     make_busy(layout, 2, "in_flight", 0)
-    run.join(5)
+    run.join(20)
     assert set(processes.units().by_number) == {1}
 
 
@@ -137,7 +137,7 @@ def test_a_release_that_never_gets_ready_is_reported(layout: Layout, processes: 
 def test_an_instance_that_dies_comes_back_on_its_own_release(layout: Layout, processes: Processes) -> None:
     scale(layout, processes, 1)
     processes.kill(1, signal.SIGKILL)
-    time.sleep(0.3)
+    until(lambda: processes.units().by_number[1].restarts)
     scale(layout, processes, 1, NEW)
     assert states(layout, processes)[1] == ("ready", OLD)
     assert processes.units().by_number[1].restarts == 1

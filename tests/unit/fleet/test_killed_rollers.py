@@ -5,10 +5,8 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,7 +18,7 @@ from hecto.fleet.errors import NotReadyError, ReturnedError
 from hecto.fleet.host import Host
 from hecto.fleet.layout import Layout
 from tests.unit.fleet.conftest import BROKEN, NEW, OLD
-from tests.unit.fleet.fleets import QUICKLY, assert_all_on, begin, move, states_of
+from tests.unit.fleet.fleets import QUICKLY, assert_all_on, begin, move, states_of, until
 from tests.unit.fleet.processes import Processes
 from tests.unit.fleet.remote import Server
 
@@ -190,7 +188,7 @@ def test_an_instance_that_dies_while_nobody_rolls_comes_back_as_it_was(
     pids = {number: ask(layout.control(number)).pid for number in (1, 2)}
     for number in pids:
         processes.kill(number, signal.SIGKILL)
-    _until(lambda: states_of(layout, processes) == {1: ("held", NEW), 2: ("ready", OLD)})
+    until(lambda: states_of(layout, processes) == {1: ("held", NEW), 2: ("ready", OLD)})
     assert all(ask(layout.control(number)).pid != pid for number, pid in pids.items())
 
 
@@ -224,15 +222,8 @@ def test_an_interrupted_roll_says_how_to_go_on(
     assert "that ada began at" in line
     assert line.endswith(f"This goes on with it: hecto-fleet roll --release {NEW}")
     process = roller("never", "roll", "--release", BROKEN)
-    _until(lambda: deploys.look(layout).is_locked)
+    until(lambda: (roll := states.load(layout.fleet_state).roll) and roll.release == BROKEN)
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
     assert "the same command goes on with it" in process.communicate()[1]
     assert [line["result"] for line in audit.read(layout.history)] == ["interrupted"]
-
-
-def _until(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)

@@ -17,7 +17,7 @@ from hecto.fleet.errors import NeedsAPersonError, ReturnedError, StateError, Usa
 from hecto.fleet.host import Host, Patience
 from hecto.fleet.layout import Layout
 from tests.unit.fleet.conftest import BROKEN, NEW, OLD
-from tests.unit.fleet.fleets import assert_all_on, begin, make_busy, move, states_of
+from tests.unit.fleet.fleets import assert_all_on, begin, make_busy, move, states_of, until
 from tests.unit.fleet.processes import Processes
 
 BAD = "eeeeeeeeeeee"
@@ -199,8 +199,8 @@ def test_requests_in_hand_are_finished_and_the_deadline_ends_the_wait(
     make_busy(layout, 1, "in_flight", 1)
     rolling = threading.Thread(target=move, args=(replace(host, patience=Patience(canary=0.1)), NEW))
     rolling.start()
-    time.sleep(0.5)
-    assert (ask(layout.control(1)).state, processes.calls) == ("draining", [])
+    until(lambda: ask(layout.control(1)).state == "draining")
+    assert processes.calls == []
     make_busy(layout, 1, "in_flight", 0)
     rolling.join(20)
     assert_all_on(layout, processes, NEW, 2)
@@ -218,7 +218,7 @@ def test_one_that_died_while_it_drained_is_told_again(host: Host, layout: Layout
     rolling = threading.Thread(target=move, args=(replace(host, patience=Patience(drain=60, canary=0.1)), NEW))
     make_busy(layout, 1, "websockets", 1)
     rolling.start()
-    time.sleep(0.3)
+    until(lambda: ask(layout.control(1)).state == "draining")
     processes.kill(1, signal.SIGKILL)
     rolling.join(20)
     assert_all_on(layout, processes, NEW, 1)
@@ -237,9 +237,7 @@ def test_what_dies_in_mid_roll_comes_back_on_its_own_release(host: Host, layout:
     for number, release in ((1, NEW), (2, OLD)):
         before = ask(layout.control(number)).pid
         processes.kill(number, signal.SIGKILL)
-        deadline = time.monotonic() + 5
-        while time.monotonic() < deadline and states_of(layout, processes).get(number) != ("ready", release):
-            time.sleep(0.05)
+        until(lambda: states_of(layout, processes).get(number) == ("ready", release))  # noqa: B023
         reply = ask(layout.control(number))
         assert (reply.state, reply.release, reply.pid != before) == ("ready", release, True)
     assert move(host, NEW).moved == [2, 3]
@@ -250,9 +248,7 @@ def test_a_single_kill_of_the_canary_condemns_no_release(host: Host, layout: Lay
     begin(host, processes, 2)
     rolling = threading.Thread(target=move, args=(replace(host, patience=replace(host.patience, canary=1.5)), NEW))
     rolling.start()
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline and states_of(layout, processes).get(1) != ("ready", NEW):
-        time.sleep(0.02)
+    until(lambda: states_of(layout, processes).get(1) == ("ready", NEW))
     processes.kill(1, signal.SIGKILL)
     rolling.join(20)
     assert_all_on(layout, processes, NEW, 2)
