@@ -46,6 +46,8 @@ ROUTERS: tuple[Router, ...] = (
     users_api.router,
     users_routes.router,
 )
+# What is there without a declaration, and so without a sign-in: nothing here may tell of anybody's data.
+UNDECLARED = {"static", "openapi", "health.health", "health.metrics"}
 
 
 class Identifier(IntegerConverter):
@@ -69,6 +71,7 @@ def create_app(settings: Settings) -> Flask:
     endpoints.install(app, ROUTERS, services)
     app.register_blueprint(health.blueprint)
     openapi.install(app, ROUTERS)
+    endpoints.check_declared(app, UNDECLARED)
     app.extensions["realtime"] = Realtime(app, services)
     services.instance.check = lambda: selfcheck.failures(app, ROUTERS, services)
     # Outermost, in front of Socket.IO as well: a draining instance refuses everything.

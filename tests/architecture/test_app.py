@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from hecto import settings
-from hecto.application import ROUTERS, create_app
+from hecto import application, settings
+from hecto.application import ROUTERS, UNDECLARED, create_app
 from hecto.core.endpoints import ENDPOINTS as ENDPOINTS_BY_NAME
+from hecto.core.endpoints import Router
 from hecto.core.permissions import PUBLIC
 from hecto.migrations.migrate import metadata
 
@@ -38,14 +39,24 @@ def test_only_signing_in_is_public():
     }
 
 
-# What is there without a declaration, and so without a sign-in: nothing here may tell of anybody's data.
-UNDECLARED = {"static", "openapi", "health.health", "health.metrics"}
-
-
-def test_every_route_declares_its_permission(tmp_path):
+@pytest.fixture
+def found(tmp_path):
+    """Settings that need nothing to be there."""
     for name in ("database-password", "redis-password", "secret-key"):
         (tmp_path / name).write_text("k" * 64)
-    app = create_app(settings.load({"CREDENTIALS_DIRECTORY": str(tmp_path)}))
+    return settings.load({"CREDENTIALS_DIRECTORY": str(tmp_path)})
+
+
+def test_a_route_beside_the_declarations_stops_the_start(found, monkeypatch):
+    leaky = Router("leaky", "api")
+    leaky.blueprint.add_url_rule("/api/leak", "leak", lambda: "for anybody")
+    monkeypatch.setattr(application, "ROUTERS", (*ROUTERS, leaky))
+    with pytest.raises(LookupError, match=r"/api/leak \(leaky_api.leak\) declares no permission"):
+        create_app(found)
+
+
+def test_every_route_declares_its_permission(found):
+    app = create_app(found)
     routes = {rule.endpoint for rule in app.url_map.iter_rules()}
     assert routes - set(app.extensions[ENDPOINTS_BY_NAME]) == UNDECLARED
     for name, endpoint in app.extensions[ENDPOINTS_BY_NAME].items():

@@ -6,7 +6,7 @@ Credentials, rate, permission, CSRF, input, one unit of work, answer. A view onl
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -147,6 +147,16 @@ def install(app: Flask, routers: Sequence[Router], found: Services) -> None:
             found.registry.check(endpoint.permission, f"{endpoint.method} {endpoint.path}")
             by_name[f"{router.blueprint.name}.{endpoint.view.__name__}"] = endpoint
         app.register_blueprint(router.blueprint)
+
+
+def check_declared(app: Flask, undeclared: Collection[str]) -> None:
+    """Raise LookupError for a route that came about beside Router.route, so that nobody has said who may use it."""
+    for rule in app.url_map.iter_rules():
+        if rule.endpoint not in app.extensions[ENDPOINTS] and rule.endpoint not in undeclared:
+            raise LookupError(
+                f"{rule.rule} ({rule.endpoint}) declares no permission, so anybody could use it without signing in. "
+                "Declare it with Router.route, or, if it tells nothing of anybody's data, add it to UNDECLARED."
+            )
 
 
 def _pipeline(endpoint: Endpoint) -> Callable[..., Response]:
