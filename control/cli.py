@@ -18,7 +18,7 @@ from control.bench import BENCHES, run_bench
 from control.podman import inspect, running
 from control.progress import Failure, say, step
 from control.release import as_json, ensure_release
-from control.shell import locked
+from control.shell import denied, locked
 from control.site import CACHE, ROOT, SUITES, Site, load_site
 from control.stages import STAGES
 from control.testing import run_tests
@@ -288,9 +288,9 @@ def main(arguments: list[str] | None = None) -> int:
     run: Handler = options.run
     try:
         return run(options)
-    except Failure as failure:
+    except (Failure, OSError) as error:
         sys.stdout.flush()
-        say(failure.render())
+        say((denied(error) if isinstance(error, OSError) else error).render())
         return 1
     except KeyboardInterrupt:
         say("hecto: interrupted; the same command goes on where it stopped")

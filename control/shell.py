@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from control.progress import Failure, say, tail, undisturbed
+from control.site import ROOT, STATE
 
 Command = Sequence[str | Path]
 # How this machine reaches the network, beside PIP_*. sudo hands none of it on by itself: apt, mmdebstrap, pip need it.
@@ -135,8 +136,12 @@ def _end(process: subprocess.Popen[str]) -> None:
 @contextmanager
 def locked(path: Path, what: str, *, wait: bool = True) -> Iterator[None]:
     """Hold a lock file, so that two runs do not undo each other; the second waits and says so, or is refused."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as handle:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = path.open("a+")
+    except PermissionError as error:
+        raise denied(error) from None
+    with handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -153,6 +158,22 @@ def locked(path: Path, what: str, *, wait: bool = True) -> Iterator[None]:
         handle.write(f"{getpass.getuser()} since {datetime.now().astimezone():%H:%M:%S}, process {os.getpid()}\n")
         handle.flush()
         yield
+
+
+def denied(error: OSError) -> Failure:
+    """What to say where the system refuses a file or anything else, which no step has expected."""
+    what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    if isinstance(error, PermissionError):
+        return Failure(
+            f"{what}. It belongs to somebody else, as all does that ./hecto makes when it is run with sudo",
+            advice="run ./hecto the same way again, or make it yours: "
+            f"sudo chown -R {getpass.getuser()}: {STATE} {ROOT / '.venv'}",
+        )
+    return Failure(
+        f"the system refuses something that is needed here: {what}",
+        advice="look whether the disk is full or what it names is in the way; then run the same command again, "
+        "it goes on where it stopped",
+    )
 
 
 def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:

@@ -63,7 +63,10 @@ class Site:
     def save(self) -> None:
         """Remember the site for the inventory and for the next command."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        (self.directory / "host.json").write_text(json.dumps(asdict(self), indent=2) + "\n")
+        # In one move: whoever is interrupted here must not leave half a file behind.
+        fresh = self.directory / ".host.json.new"
+        fresh.write_text(json.dumps(asdict(self), indent=2) + "\n")
+        fresh.replace(self.directory / "host.json")
 
     def save_host(self) -> None:
         """Remember the host alone: a number of instances counts when the budget has accepted it."""
@@ -102,11 +105,25 @@ def load_site(name: str | None = None) -> Site:
 
 
 def _known(name: str) -> dict[str, Any]:
+    file = STATE / name / "host.json"
     try:
-        known: dict[str, Any] = json.loads((STATE / name / "host.json").read_text())
+        known = json.loads(file.read_text())
     except FileNotFoundError:
         return {}
-    return known
+    except ValueError as error:
+        raise _damaged(name, file, str(error)) from None
+    values = known if isinstance(known, dict) else {}
+    if missing := [key for key in PORTS if not isinstance(values.get(key), int)]:
+        raise _damaged(name, file, f"it lacks {', '.join(missing)}")
+    return values
+
+
+def _damaged(name: str, file: Path, why: str) -> Failure:
+    return Failure(
+        f"{file} is damaged ({why}), so it is not known which ports and which Debian the host of site '{name}' has",
+        advice="put a copy of the file back; without one, begin anew, which removes the site's database: "
+        f"rm {file} && ./hecto destroy && ./hecto up",
+    )
 
 
 def _suite(known: str | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import errno
 import os
 import subprocess
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from control import packages
+from control import cli, packages
 from control.cli import main
 from control.packages import for_browser, for_hosts, for_releases, for_tests, for_tools
 from control.podman import limit_options
@@ -64,6 +65,19 @@ def test_wrong_usage_is_refused(words: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(words)
     assert caught.value.code == 2
+
+
+def test_what_no_step_has_expected_is_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/somewhere/host.json")
+
+    monkeypatch.setattr(cli, "load_site", refuse)
+    assert main(["status"]) == 1
+    said = capsys.readouterr().err
+    assert "/somewhere/host.json: No space left on device" in said
+    assert "What to do: " in said
 
 
 def test_every_package_says_what_it_is_for() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -124,6 +125,17 @@ def test_a_second_run_is_told_who_is_at_work(tmp_path: Path) -> None:
         pass
     with locked(tmp_path / "lock", "works here", wait=False):
         pass
+
+
+def test_a_lock_of_somebody_else_is_no_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, mode: str) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(Failure, match="belongs to somebody else") as caught, locked(tmp_path / "lock", "works here"):
+        pass
+    assert str(tmp_path / "lock") in caught.value.what
+    assert "chown" in caught.value.advice
 
 
 def test_a_playbook_s_first_failure_counts(capsys: pytest.CaptureFixture[str]) -> None:

@@ -40,6 +40,31 @@ def test_a_saved_site_comes_back_as_it_was(monkeypatch: pytest.MonkeyPatch, stat
     assert site.load_site() == made
 
 
+@pytest.mark.parametrize("content", ['{"name": "local", "https_po', "", "[]", '{"https_port": 8443, "http_port": "x"}'])
+def test_a_damaged_file_is_named_and_how_to_go_on(content: str, state: Path) -> None:
+    file = state / "local" / "host.json"
+    file.parent.mkdir()
+    file.write_text(content)
+    with pytest.raises(Failure, match="damaged") as caught:
+        site.load_site()
+    assert str(file) in caught.value.what
+    assert f"rm {file} && ./hecto destroy" in caught.value.advice
+
+
+def test_an_interrupted_save_leaves_the_site_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = site.load_site()
+    made.save()
+
+    def half(self: Path, text: str) -> None:
+        self.open("w").write(text[:20])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "write_text", half)
+    with pytest.raises(KeyboardInterrupt):
+        replace(made, instances=7).save()
+    assert site.load_site() == made
+
+
 def test_port_zero_means_any_free_port_and_then_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTPS", "HTTP", "SSH"):
         monkeypatch.setenv(f"HECTO_{name}_PORT", "0")
