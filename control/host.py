@@ -31,7 +31,11 @@ def ensure_host(site: Site, step: Step) -> str:
         require_free_ports(site)
         if found:
             done = "started"
-            output(podman_command("start", site.container))
+            output(
+                podman_command("start", site.container),
+                advice=f"its console says more: sudo podman logs --tail=30 {site.container}; what cannot be mended, "
+                "'./hecto destroy && ./hecto up' makes anew, without its data",
+            )
         else:
             done = "created"
             step.note("making the base image")
@@ -47,7 +51,10 @@ def ensure_host(site: Site, step: Step) -> str:
 
 def stop_host(site: Site) -> None:
     """Stop the host as a machine is shut down: its units end in order."""
-    output(podman_command("stop", f"--time={STOP_SECONDS}", site.container))
+    output(
+        podman_command("stop", f"--time={STOP_SECONDS}", site.container),
+        advice="the host may run on; look: sudo podman ps --all; then run ./hecto down again",
+    )
 
 
 def remove_host(site: Site, *, anyones: bool = False) -> None:
@@ -59,7 +66,10 @@ def remove_host(site: Site, *, anyones: bool = False) -> None:
         if not anyones:
             _require_own(site, found)
         keep_packages(site)
-        output(podman_command("rm", "--force", "--volumes", "--time=5", site.container))
+        output(
+            podman_command("rm", "--force", "--volumes", "--time=5", site.container),
+            advice="a part of the host may be left; look: sudo podman ps --all; then run ./hecto destroy again",
+        )
     if site.directory.exists():
         # As root: downloaded packages belong to it.
         output(as_root(["rm", "-rf", "--one-file-system", site.directory]))
@@ -190,7 +200,11 @@ def _let_in(site: Site) -> None:
     """Give the site a key of its own, let it in, and write down the host's key before the first connection."""
     key = site.directory / "ssh_key"
     if not key.exists():
-        output(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"hecto {site.name}", "-f", key])
+        output(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"hecto {site.name}", "-f", key],
+            advice=f"without its key nobody gets in: look whether {key.parent} is yours and the disk has room; "
+            "then run ./hecto up again",
+        )
     public = key.with_suffix(".pub").read_text()
     podman.execute(
         site.container,

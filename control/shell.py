@@ -22,6 +22,8 @@ NETWORK = (
     *("http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy"),
     *("ssl_cert_file", "requests_ca_bundle", "curl_ca_bundle"),
 )
+# What a command says that knows nothing better.
+AGAIN = "mend what is said above; then run the same command again, it goes on where it stopped"
 
 
 def as_root(command: Command) -> list[str]:
@@ -56,12 +58,16 @@ def _authenticate() -> None:
             raise Failure("sudo refuses", advice="run ./hecto as root, or as a user who may use sudo")
 
 
-def output(command: Command, *, stdin: str | None = None, env: Mapping[str, str] | None = None) -> str:
+def output(
+    command: Command, *, stdin: str | None = None, env: Mapping[str, str] | None = None, advice: str = AGAIN
+) -> str:
     """Run a short command and return what it printed, without the trailing newline."""
     done = attempt(command, stdin=stdin, env=env)
     if done.returncode != 0:
         raise Failure(
-            f"'{_shown(command)}' failed with exit code {done.returncode}", tail=(done.stderr or done.stdout).strip()
+            f"'{_shown(command)}' failed with exit code {done.returncode}",
+            advice=advice,
+            tail=(done.stderr or done.stdout).strip(),
         )
     return done.stdout.rstrip("\n")
 
@@ -80,7 +86,7 @@ def attempt(
             check=False,
         )
     except FileNotFoundError:
-        raise Failure(f"the program '{command[0]}' is not installed") from None
+        raise _missing(command) from None
 
 
 def run(
@@ -109,7 +115,7 @@ def run(
                 env=_environment(env),
             )
         except FileNotFoundError:
-            raise Failure(f"the program '{command[0]}' is not installed") from None
+            raise _missing(command) from None
         try:
             for line in process.stdout or ():
                 sink.write(line)
@@ -122,6 +128,13 @@ def run(
             raise
     if code != 0:
         raise Failure(f"'{_shown(command)}' failed with exit code {code}", advice=advice, log=log, tail=tail(log))
+
+
+def _missing(command: Command) -> Failure:
+    return Failure(
+        f"the program '{command[0]}' is not installed, or not on PATH",
+        advice="./hecto up installs what it needs; otherwise install it, then run the same command again",
+    )
 
 
 def _end(process: subprocess.Popen[str]) -> None:

@@ -75,14 +75,20 @@ def test_a_failed_command_names_itself_its_log_and_its_last_lines(tmp_path: Path
 
 
 def test_a_missing_program_is_no_traceback() -> None:
-    with pytest.raises(Failure, match="not installed"):
+    with pytest.raises(Failure, match="not installed") as caught:
         attempt(["no-such-program-anywhere"])
+    assert caught.value.advice
 
 
 def test_output_carries_what_went_wrong() -> None:
+    broken = [sys.executable, "-c", "import sys; sys.exit('it is broken')"]
     with pytest.raises(Failure) as caught:
-        output([sys.executable, "-c", "import sys; sys.exit('it is broken')"])
+        output(broken)
     assert "it is broken" in caught.value.render()
+    assert "What to do: mend what is said above" in caught.value.render()
+    with pytest.raises(Failure) as caught:
+        output(broken, advice="buy a new one")
+    assert "What to do: buy a new one" in caught.value.render()
 
 
 def test_a_step_says_how_it_ended(capsys: pytest.CaptureFixture[str]) -> None:

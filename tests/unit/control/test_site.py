@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 import yaml
 
 from control import host, site
-from control.progress import Failure
+from control.progress import Failure, Step
 
 
 @pytest.fixture(autouse=True)
@@ -139,3 +140,26 @@ def test_a_taken_port_is_named_with_its_variable(monkeypatch: pytest.MonkeyPatch
             host.require_free_ports(site.load_site())
     assert str(port) in caught.value.what
     assert "HECTO_HTTP_PORT" in caught.value.advice
+
+
+@pytest.mark.parametrize(
+    ("work", "advice"),
+    [
+        (host.stop_host, "./hecto down"),
+        (host.remove_host, "./hecto destroy"),
+        (lambda found: host.ensure_host(found, Step("Host")), "podman logs --tail=30 hecto-local"),
+    ],
+    ids=["stop", "remove", "start"],
+)
+def test_a_container_that_does_not_obey_comes_with_advice(
+    monkeypatch: pytest.MonkeyPatch, work: Callable[[site.Site], object], advice: str
+) -> None:
+    found = site.load_site()
+    found.save()
+    monkeypatch.setattr(host, "podman_command", lambda *_: ["false"])
+    monkeypatch.setattr(host, "require_free_ports", lambda _: None)
+    stopped = {"State": {"Running": False}, "Config": {"Labels": None}}
+    monkeypatch.setattr(host.podman, "inspect", lambda _: stopped)
+    with pytest.raises(Failure) as caught:
+        work(found)
+    assert advice in caught.value.advice
