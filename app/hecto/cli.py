@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from hecto import settings
 from hecto.application import registry
 from hecto.core.db import Database
+from hecto.core.errors import DomainError
 from hecto.core.permissions import system
 from hecto.core.security import hash_password
 from hecto.core.store import Store
@@ -38,6 +39,9 @@ def main(arguments: list[str] | None = None) -> int:
         chosen.run(found, chosen)
     except migrate.Refused as refusal:
         print(f"hecto: {refusal}", file=sys.stderr)
+        return 1
+    except DomainError as error:
+        print(f"hecto: {error.title}: {error.detail}", file=sys.stderr)
         return 1
     except (redis.RedisError, DBAPIError) as error:
         print(f"hecto: PostgreSQL or Redis gave no good answer: {str(error).strip()}", file=sys.stderr)

@@ -110,6 +110,15 @@ def test_a_lock_that_somebody_holds_is_waited_for_in_short_turns(own, release, p
     assert json.loads(output)["migrations"] == [NEXT]
 
 
+def test_a_database_that_is_away_is_said_in_one_line(site, tmp_path):
+    environment = site.environment(HECTO_DATABASE_HOST=str(tmp_path))
+    command = [sys.executable, "-m", "hecto.cli", "users", "list"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("hecto: A service that Hecto needs does not answer: The database")
+    assert "Traceback" not in done.stderr
+
+
 def test_open_pages_hear_of_a_new_release(site, instances, member):
     heard: queue.Queue = queue.Queue()
     client = socketio.Client(reconnection=False)
