@@ -16,6 +16,7 @@ from control.site import CACHE, PORTS, Site
 
 LABEL = "hecto.site"  # which checkout's site a container is
 BOOT_SECONDS = 120  # it takes 3 to 6; a busy machine with a full fleet to start needs more
+PROBE_SECONDS = 2  # a port of this machine answers at once, or refuses
 STOP_SECONDS = 60  # time for a hundred instances to finish their requests and for PostgreSQL's last checkpoint
 
 
@@ -230,13 +231,26 @@ def require_free_ports(site: Site) -> None:
     """Stop with a clear message where another program has one of the ports."""
     for key, (variable, _) in PORTS.items():
         port = getattr(site, key)
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port in TIME_WAIT is free
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError as error:
-                raise Failure(
-                    f"port {port} of 127.0.0.1 cannot be used: {error.strerror}",
-                    advice=f"stop what uses it (ss -ltnp 'sport = :{port}' shows it), "
-                    f"or choose another: {variable}=PORT ./hecto up",
-                ) from None
+        if why := _taken(port):
+            raise Failure(
+                f"port {port} of 127.0.0.1 cannot be used: {why}",
+                advice=f"stop what uses it (ss -ltnp 'sport = :{port}' shows it), "
+                f"or choose another: {variable}=PORT ./hecto up",
+            )
+
+
+def _taken(port: int) -> str:
+    """Why nobody can listen on the port; empty where somebody can."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port in TIME_WAIT is free
+        try:
+            probe.bind(("127.0.0.1", port))
+        except PermissionError:
+            pass  # A port below 1024: we may not have it, but podman, which runs as root, may.
+        except OSError as error:
+            return error.strerror or str(error)
+        else:
+            return ""
+    with socket.socket() as probe:
+        probe.settimeout(PROBE_SECONDS)
+        return "Address already in use" if probe.connect_ex(("127.0.0.1", port)) == 0 else ""

@@ -101,7 +101,20 @@ def load_site(name: str | None = None) -> Site:
                 f"{variable} asks for port {getattr(site, key)}, but the host of site '{name}' has port {known[key]}",
                 advice=f"unset {variable}, or make the host anew: ./hecto destroy && ./hecto up",
             )
+    _require_different_ports(site)
     return site
+
+
+def _require_different_ports(site: Site) -> None:
+    owners: dict[int, str] = {}
+    for key, (variable, _) in PORTS.items():
+        port = getattr(site, key)
+        if port in owners:
+            raise Failure(
+                f"{owners[port]} and {variable} are both {port}, and one port cannot lead to two services of the host",
+                advice=f"choose another for one of them, for example {variable}=PORT ./hecto up",
+            )
+        owners[port] = variable
 
 
 def _known(name: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import socket
 from collections.abc import Callable
@@ -140,6 +141,34 @@ def test_a_taken_port_is_named_with_its_variable(monkeypatch: pytest.MonkeyPatch
             host.require_free_ports(site.load_site())
     assert str(port) in caught.value.what
     assert "HECTO_HTTP_PORT" in caught.value.advice
+
+
+class Bound(socket.socket):
+    """A socket of somebody who may not bind to what root may."""
+
+    def bind(self, address: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", address)
+
+
+def test_a_port_that_is_kept_for_root_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """podman is root and may have it, unless somebody listens there."""
+    for name in ("HTTPS", "HTTP", "SSH"):
+        monkeypatch.setenv(f"HECTO_{name}_PORT", "0")
+    found = site.load_site()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", found.http_port))
+        monkeypatch.setattr(host.socket, "socket", Bound)
+        host.require_free_ports(found)
+        taken.listen()
+        with pytest.raises(Failure, match=f"port {found.http_port} .* in use"):
+            host.require_free_ports(found)
+
+
+def test_two_equal_ports_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HECTO_HTTP_PORT", "8443")
+    with pytest.raises(Failure, match="HECTO_HTTPS_PORT and HECTO_HTTP_PORT are both 8443") as caught:
+        site.load_site()
+    assert "HECTO_HTTP_PORT=PORT" in caught.value.advice
 
 
 @pytest.mark.parametrize(
