@@ -40,6 +40,21 @@ def test_a_conflict_names_whoever_changed_that_field(member, browser, jonas, adm
     assert "Jonas wrote By Jonas" in text(answer.text)
 
 
+def test_a_form_that_was_saved_is_no_conflict_when_it_is_repeated_after_another_change(member, browser, jonas):
+    """The answer to the first was lost, and Jonas changed the same field before it was repeated."""
+    task = member.create_task("As it was")
+
+    def save():
+        headers = {"HX-Request-Type": "partial", "X-Request-Key": f"saving {task['id']}"}
+        return browser.post(f"{browser.base}/tasks/{task['id']}", edit(task, title="By me"), headers=headers)
+
+    first = save()
+    assert jonas.patch(f"/api/tasks/{task['id']}", json={"version": 2, "title": "By Jonas"}).status_code == 200
+    again = save()
+    assert (first.status_code, again.status_code, again.content) == (200, 200, first.content)
+    assert member.get(f"/api/tasks/{task['id']}").json()["title"] == "By Jonas"
+
+
 def test_a_task_of_somebody_inactive_shows_whose_it_is_and_can_be_taken_away(admin, member, browser, jonas):
     task = member.create_task(assignee_id=jonas.user_id)
     user = admin.get(f"/api/users/{jonas.user_id}").json()

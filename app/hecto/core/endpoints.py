@@ -254,9 +254,11 @@ def _run_once(context: Context, work: Callable[[Session], Response], key: idempo
 
     def keyed(session: Session) -> Response:
         response = work(session)
-        # An answer that refuses changed nothing worth keeping; a repeat may fare better.
-        if response.status_code < 400:
-            idempotency.keep(session, key, response)
+        # An answer that refuses changed nothing worth keeping; a repeat may fare better. Unless this is the repeat, and
+        # is refused for what came after the first.
+        if response.status_code >= 400:
+            return stored(session) or response
+        idempotency.keep(session, key, response)
         return response
 
     def stored(session: Session) -> Response | None:
