@@ -38,7 +38,11 @@ def held(site):
 def test_a_held_instance_answers_the_host_and_nobody_else(held):
     assert state(held)["state"] == "held"
     assert requests.get(f"{held.url}/api/openapi.json", timeout=10).status_code == 503
-    assert requests.get(f"{held.url}/api/ready", timeout=10).json()["state"] == "held"
+    refused = requests.get(f"{held.url}/api/me", timeout=10)
+    assert refused.headers["Content-Type"] == "application/problem+json"
+    assert (refused.json()["status"], refused.json()["state"], refused.headers["Retry-After"]) == (503, "held", "1")
+    ready = requests.get(f"{held.url}/api/ready", timeout=10)
+    assert (ready.json()["state"], ready.headers["Content-Type"]) == ("held", "application/json")
     assert ask(held.control, "GET", "/api/openapi.json")[0] == 200
     assert json.loads(ask(held.control, "GET", "/control/check")[1]) == {"ok": True, "failed": []}
     held.hold.unlink()
@@ -137,5 +141,7 @@ def test_an_idle_instance_leaves_at_once(site):
 
 def test_a_client_of_the_site_has_no_part_in_this(instance):
     client = Client(instance)
-    assert client.get("/control/check").status_code == 404
+    answer = client.get("/control/check", headers={"X-Request-ID": "one of mine"})
+    assert (answer.status_code, answer.headers["Content-Type"]) == (404, "application/problem+json")
+    assert answer.json()["request_id"] == "one of mine"
     assert client.post("/control/resume").status_code == 404

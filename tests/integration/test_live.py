@@ -64,7 +64,8 @@ def test_half_a_handshake_is_refused_with_a_problem(client, missing):
     }
     headers = {**handshake, missing: None} if missing != "Connection" else {**handshake, "Connection": "close"}
     answer = client.get("/socket.io/?EIO=4&transport=websocket", headers=headers)
-    assert (answer.status_code, answer.headers["Content-Type"]) == (400, "application/json")
+    assert (answer.status_code, answer.headers["Content-Type"]) == (400, "application/problem+json")
+    assert answer.json()["status"] == 400
 
 
 def test_a_failed_change_is_not_announced(member, instances, listen):

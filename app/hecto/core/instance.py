@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -18,6 +18,7 @@ from werkzeug.wsgi import ClosingIterator
 from hecto.settings import Settings
 
 StartResponse = Callable[..., Any]
+Header = tuple[str, str]
 WsgiApp = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 
 
@@ -102,13 +103,13 @@ class Gatekeeper:
         if path == "/api/ready":
             return self._ready(start_response)
         if self.instance.state is not State.READY and not self._from_the_host(environ):
-            return _answer(
-                start_response, "503 Service Unavailable", {"state": self.instance.state}, "Retry-After", "1"
-            )
+            return self._refuse(environ, start_response)
         if path.startswith("/socket.io/") and environ.get("HTTP_UPGRADE", "").lower() == "websocket":
             if not _shakes_hands(environ):
-                problem = {"title": "This is not the handshake of a WebSocket (RFC 6455)", "status": 400}
-                return _answer(start_response, "400 Bad Request", problem)
+                detail = "Send the headers of RFC 6455, section 4.1, or use transport=polling."
+                return _problem(
+                    environ, start_response, "400 Bad Request", "This is not the handshake of a WebSocket", detail
+                )
             # An open WebSocket is not work in hand: it is counted apart and closed when the instance leaves.
             return self.app(environ, start_response)
         self.instance.in_flight += 1
@@ -130,6 +131,19 @@ class Gatekeeper:
         """Whether the request came by the control socket, whose directory is closed to nginx."""
         return local_socket(environ).startswith(self.instance.control_directory)
 
+    def _refuse(self, environ: dict[str, Any], start_response: StartResponse) -> list[bytes]:
+        """Answer what nginx takes to the next instance; only who comes past it reads this."""
+        detail = f"{self.instance.name} is {self.instance.state}. Nothing was done. Send the request again in a second."
+        return _problem(
+            environ,
+            start_response,
+            "503 Service Unavailable",
+            "This instance takes no requests at the moment",
+            detail,
+            [("Retry-After", "1")],
+            state=self.instance.state,
+        )
+
     def _ready(self, start_response: StartResponse) -> Iterable[bytes]:
         ready = self.instance.state is State.READY
         status = "200 OK" if ready else "503 Service Unavailable"
@@ -139,7 +153,7 @@ class Gatekeeper:
     def _control(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answer what the fleet tool asks."""
         if not self._from_the_host(environ):
-            return _not_found(start_response)
+            return _not_found(environ, start_response)
         match environ["REQUEST_METHOD"], environ["PATH_INFO"]:
             case "GET", "/control/status":
                 pass
@@ -152,7 +166,7 @@ class Gatekeeper:
             case "POST", "/control/resume":
                 self.instance.resume()
             case _:
-                return _not_found(start_response)
+                return _not_found(environ, start_response)
         return _answer(start_response, "200 OK", self.instance.describe())
 
 
@@ -172,18 +186,34 @@ def _shakes_hands(environ: dict[str, Any]) -> bool:
     return "upgrade" in wishes and version == "13" and "HTTP_SEC_WEBSOCKET_KEY" in environ and "HTTP_HOST" in environ
 
 
-def _not_found(start_response: StartResponse) -> list[bytes]:
-    return _answer(start_response, "404 Not Found", {"title": "There is no such thing", "status": 404})
+def _not_found(environ: dict[str, Any], start_response: StartResponse) -> list[bytes]:
+    detail = "There is nothing at this address for you. Look whether it is written as you meant it."
+    return _problem(environ, start_response, "404 Not Found", "There is no such thing", detail)
 
 
-def _answer(start_response: StartResponse, status: str, body: dict[str, Any], *header: str) -> list[bytes]:
+def _problem(
+    environ: dict[str, Any],
+    start_response: StartResponse,
+    status: str,
+    title: str,
+    detail: str,
+    headers: Sequence[Header] = (),
+    **extra: Any,
+) -> list[bytes]:
+    """Answer with a problem (RFC 9457), with the members that those of the app have, which is not asked here."""
+    body = {"type": "about:blank", "title": title, "status": int(status[:3]), "detail": detail}
+    body["request_id"] = environ.get("HTTP_X_REQUEST_ID", "")
+    return _answer(start_response, status, {**body, **extra}, headers, "application/problem+json")
+
+
+def _answer(
+    start_response: StartResponse,
+    status: str,
+    body: dict[str, Any],
+    headers: Sequence[Header] = (),
+    content_type: str = "application/json",
+) -> list[bytes]:
     content = orjson.dumps(body)
-    headers = [
-        ("Content-Type", "application/json"),
-        ("Content-Length", str(len(content))),
-        ("Cache-Control", "no-store"),
-    ]
-    if header:
-        headers.append((header[0], header[1]))
-    start_response(status, headers)
+    fixed = [("Content-Type", content_type), ("Content-Length", str(len(content))), ("Cache-Control", "no-store")]
+    start_response(status, [*fixed, *headers])
     return [content]
