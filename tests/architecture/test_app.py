@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,19 @@ def test_views_are_short_and_leave_the_session_to_services(endpoint):
         node.func.attr for node in ast.walk(view) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
     }
     assert not called & {"add", "execute", "scalar", "scalars", "flush", "commit"}
+
+
+@pytest.mark.parametrize("lower", ["users", "tasks"])
+def test_the_contracts_leave_other_modules_a_service_and_queries_alone(lower):
+    contracts = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    forbidden = next(
+        contract["forbidden_modules"]
+        for contract in contracts
+        if contract["name"] == f"higher modules use {lower} only through service and queries"
+    )
+    files = {path.stem for path in (REPOSITORY / "app/hecto/modules" / lower).glob("*.py")}
+    private = files - {"__init__", "service", "queries"}
+    assert sorted(forbidden) == sorted(f"hecto.modules.{lower}.{name}" for name in private)
 
 
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "app/hecto/modules").glob("*/service.py")), ids=str)
