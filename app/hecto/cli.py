@@ -135,9 +135,7 @@ def _schema(found: Settings, chosen: argparse.Namespace) -> None:
 
 
 def _announce(found: Settings, chosen: argparse.Namespace) -> None:
-    store = Store(found)
-    store.probe()  # a bus without Redis is silent, which is right for an instance and wrong here
-    Bus(found, store).emit("release.new", {"release": chosen.release})
+    print(json.dumps({"changed": Bus(found, Store(found)).announce(chosen.release)}))
 
 
 def _list_users(found: Settings, _: argparse.Namespace) -> None:

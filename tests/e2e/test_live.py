@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Callable
 
-from playwright.sync_api import Page, Route, expect
+import pytest
+from playwright.sync_api import Page, Route, WebSocketRoute, expect
 
 from tests.e2e.people import Person, connected, mark, not_reloaded
 
@@ -162,6 +165,31 @@ def test_what_happens_before_the_socket_is_there_is_made_up_for(somebody: People
     late[0].continue_()
     connected(page)
     expect(page.locator(".row-link")).to_have_text([title])
+
+
+@pytest.mark.parametrize(("seconds", "offered"), [(60, 1), (-60, 0)], ids=["made before it", "made after it"])
+def test_a_page_made_before_a_release_was_announced_offers_to_load_it(
+    somebody: People, seconds: int, offered: int
+) -> None:
+    """It hears of it when it connects. In the midst of a roll it may be of the next release itself."""
+    mara = somebody("Mara")
+
+    def announce_on_connecting(route: WebSocketRoute) -> None:
+        server = route.connect_to_server()
+
+        def pass_on(message: str | bytes) -> None:
+            route.send(message)
+            if str(message).startswith("40"):
+                announced = {"release": "another", "at": time.time() + seconds}
+                route.send("42" + json.dumps(["release.new", announced]))
+                route.send("42" + json.dumps(["task.created", {"id": 0, "by": 0, "title": "The end of the beginning"}]))
+
+        server.on_message(pass_on)
+
+    mara.context.route_web_socket("**/socket.io/**", announce_on_connecting)
+    page = mara.signed_in("/tasks")
+    expect(page.locator("#announcements")).to_have_text("New: The end of the beginning")
+    expect(page.get_by_text("A new version of Hecto is there")).to_have_count(offered)
 
 
 def test_a_refused_write_says_why_and_keeps_what_was_typed(somebody: People, title: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import queue
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 import socketio
 
 from hecto.migrations import revisions
+from hecto.realtime.bus import ANNOUNCED
 from tests.servers import REPOSITORY, Postgres, Site
 
 HEAD = revisions.known()[-1]
@@ -119,15 +121,56 @@ def test_a_database_that_is_away_is_said_in_one_line(site, tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_open_pages_hear_of_a_new_release(site, instances, member):
-    heard: queue.Queue = queue.Queue()
-    client = socketio.Client(reconnection=False)
-    client.on("release.new", heard.put)
-    client.connect(
-        member.base, transports=["websocket"], auth={"token": member.headers["Authorization"][7:]}, wait_timeout=10
-    )
-    try:
-        assert hecto(site, "announce", "0123456789ab").returncode == 0
-        assert heard.get(timeout=5) == {"release": "0123456789ab"}
-    finally:
+@pytest.fixture
+def announce(site, redis_server):
+    """Announces a release to the site; forgotten after the test."""
+    yield lambda release: hecto(site, "announce", release)
+    redis_server.ask("DEL", ANNOUNCED)
+
+
+@pytest.fixture
+def page(member):
+    """Opens the socket of a page; returns what it hears of releases."""
+    opened = []
+
+    def connect() -> queue.Queue:
+        heard: queue.Queue = queue.Queue()
+        client = socketio.Client(reconnection=False)
+        client.on("release.new", heard.put)
+        token = member.headers["Authorization"][7:]
+        client.connect(member.base, transports=["websocket"], auth={"token": token}, wait_timeout=10)
+        opened.append(client)
+        return heard
+
+    yield connect
+    for client in opened:
         client.disconnect()
+
+
+def test_open_pages_hear_of_a_new_release(announce, page):
+    heard = page()
+    assert announce("0123456789ab").returncode == 0
+    assert heard.get(timeout=5) == {"release": "0123456789ab"}
+
+
+def test_pages_that_come_back_later_hear_of_it_too(announce, page, browser):
+    """With the time, since a page that was made after it may be of a release that is still being rolled out."""
+    before = float(re.search('data-made="([0-9.]+)"', browser.see("/tasks"))[1])
+    announce("0123456789ab")
+    told = page().get(timeout=5)
+    after = float(re.search('data-made="([0-9.]+)"', browser.see("/tasks"))[1])
+    assert told["release"] == "0123456789ab"
+    assert before < told["at"] < after
+
+
+def test_it_is_told_whether_an_announcement_is_news(announce):
+    told = [json.loads(announce(release).stdout)["changed"] for release in ("one", "one", "two", "one")]
+    assert told == [True, False, True, True]
+
+
+def test_an_announcement_that_nobody_can_hear_fails(site, tmp_path):
+    environment = site.environment(HECTO_REDIS_SOCKET=str(tmp_path / "nobody"))
+    command = [sys.executable, "-m", "hecto.cli", "announce", "0123456789ab"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("hecto: ")

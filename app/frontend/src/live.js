@@ -86,8 +86,10 @@ function connect() {
   document.addEventListener("signed-in", () => socket.connect());
   socket.on("missed", () => changed(...RECORDS, "all"));
   // A deploy: the page goes on working with the old scripts, so when to load it again is the user's to say.
-  socket.on("release.new", ({ release }) => {
-    if (release !== document.body.dataset.release) newVersion();
+  // Each connection begins with what was announced last, and when. In the midst of a roll a page may be ahead of that.
+  socket.on("release.new", ({ release, at }) => {
+    const page = document.body.dataset;
+    if (release !== page.release && !(at < Number(page.made))) newVersion();
   });
 
   for (const record of RECORDS) {

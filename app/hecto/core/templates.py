@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 from flask import Flask, Response, g, send_from_directory
 
+from hecto.core import clock
 from hecto.core.services import services
 
 DIST = Path(__file__).parent.parent / "static" / "dist"
@@ -44,6 +45,7 @@ def _request_values() -> dict[str, Any]:
         "actor": context.actor if context else None,
         "csrf_token": context.csrf_token() if context else "",
         "release": services().instance.release,
+        "made": clock.now().timestamp(),
     }
 
 

@@ -16,12 +16,16 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from socketio.pubsub_manager import PubSubManager
 
+from hecto.core import clock
 from hecto.core.live import SESSION_CHANGED, SESSION_ENDED
 from hecto.core.outbox import Message
 from hecto.core.store import Store, StoreUnavailable, connection_options
 from hecto.settings import Settings
 
 CHANNEL = "hecto:events"
+# What was deployed last, and when; for those who were not there to hear of it.
+ANNOUNCED = "hecto:announced"
+RELEASE_NEW = "release.new"
 # Tells the sockets of this instance that something may have passed it by.
 MISSED = "missed"
 # Between attempts to hear Redis again: short enough that a restart of Redis costs a browser no more than this.
@@ -59,6 +63,24 @@ class Bus(PubSubManager):  # type: ignore[misc]
             self._store.use(publish)
         for emit in emits:
             self._handle_emit(emit)
+
+    def announce(self, release: str) -> bool:
+        """Tell all open pages, and those that come later, which release has been deployed; says whether that is news.
+
+        For a process that has no sockets. Raises what redis-py raises.
+        """
+        emit = self._emit_of(Message("", RELEASE_NEW, {"release": release})) | {"room": None}
+        # First kept, then told: whoever connects meanwhile may hear of it twice, never not at all.
+        pipeline = self._store.client.pipeline(transaction=True)
+        pipeline.set(ANNOUNCED, orjson.dumps({"release": release, "at": clock.now().timestamp()}), get=True)
+        pipeline.publish(CHANNEL, orjson.dumps(emit))
+        before = pipeline.execute()[0]
+        return before is None or orjson.loads(before)["release"] != release
+
+    def announced(self) -> dict[str, Any] | None:
+        """The release that was announced last, and when; raises StoreUnavailable."""
+        found = self._store.use(lambda client: client.get(ANNOUNCED))
+        return orjson.loads(found) if found else None
 
     def _handle_emit(self, message: dict[str, Any]) -> None:
         super()._handle_emit(message)

@@ -15,7 +15,8 @@ from hecto.core.errors import DomainError
 from hecto.core.live import list_room, session_room, user_room
 from hecto.core.permissions import Actor
 from hecto.core.services import Services
-from hecto.realtime.bus import Bus
+from hecto.core.store import StoreUnavailable
+from hecto.realtime.bus import RELEASE_NEW, Bus
 
 # What one client may send in one message, in bytes: ours only send small notes, files go by HTTP.
 LARGEST_MESSAGE = 100_000
@@ -84,6 +85,17 @@ class Realtime:
         for name, permission in LISTS.items():
             if actor.may(permission):
                 join_room(list_room(name))
+        # In a greenlet of its own: the client hears it after the word that it is connected.
+        gevent.spawn(self._tell_release, request.sid)  # type: ignore[attr-defined]  # Flask-SocketIO's
+
+    def _tell_release(self, sid: str) -> None:
+        """Tell a new socket what was announced last: its page slept then, or was on its way back."""
+        try:
+            announced = self.bus.announced()
+        except StoreUnavailable:
+            return
+        if announced:
+            self.socketio.server.emit(RELEASE_NEW, announced, to=sid, ignore_queue=True)
 
     def _identify(self, auth: Any) -> Actor:
         """Who connects: by access token in the handshake, or by the browser's cookie."""
