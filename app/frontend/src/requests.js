@@ -19,12 +19,19 @@ export function pause(attempt, first = FIRST_PAUSE, longest = LONGEST_PAUSE) {
 
 const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
-/** fetch that goes on trying through network errors and 502, 503, 504. Only for requests that may be repeated. */
+/**
+ * fetch that goes on trying through network errors and 502, 503, 504. Only for requests that may be repeated, and whose
+ * answers are read at once: it gives them when they are there to the last byte.
+ */
 export async function persistentFetch(url, options) {
   for (let attempt = 0; ; attempt += 1) {
     try {
       const response = await fetch(url, options);
-      if (!passes(response) || attempt >= TRIES - 1) return response;
+      if (!passes(response) || attempt >= TRIES - 1) {
+        // An instance that is killed between head and body leaves an answer that breaks off. htmx would not repeat that.
+        await response.clone().arrayBuffer();
+        return response;
+      }
     } catch (error) {
       if (options.signal?.aborted || attempt >= TRIES - 1) throw error;
     }
