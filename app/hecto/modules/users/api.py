@@ -18,6 +18,7 @@ router = Router("users", "api")
 
 Email = Annotated[str, Field(min_length=3, max_length=254, pattern=r"^[^@\s]+@[^@\s]+$", examples=["ada@example.com"])]
 Password = Annotated[str, Field(min_length=1, max_length=service.LONGEST_PASSWORD)]
+NewPassword = Annotated[str, Field(min_length=service.SHORTEST_PASSWORD, max_length=service.LONGEST_PASSWORD)]
 Name = Annotated[str, Field(min_length=1, max_length=100)]
 
 
@@ -30,10 +31,15 @@ class RefreshBody(Input):
     refresh_token: str = Field(min_length=1, max_length=200)
 
 
+class PasswordChange(Input):
+    current_password: Password
+    new_password: NewPassword
+
+
 class NewUser(Input):
     email: Email
     name: Name
-    password: str = Field(min_length=service.SHORTEST_PASSWORD, max_length=service.LONGEST_PASSWORD)
+    password: NewPassword
     roles: list[str] = [service.MEMBER]
 
 
@@ -107,6 +113,14 @@ def logout(context: Context) -> tuple[bytes, int]:
 def logout_everywhere(context: Context) -> tuple[bytes, int]:
     """End every sign-in of this user"""
     sign_in.sign_out_everywhere(context.services, context.session, context.user.id)
+    return b"", 204
+
+
+@router.route("POST", "/api/auth/password", permission=SIGNED_IN, body=PasswordChange, status=204)
+def change_password(context: Context) -> tuple[bytes, int]:
+    """Change the own password; every other sign-in of this user ends"""
+    body: PasswordChange = context.body
+    sign_in.change_password(context.services, context.session, context.user, body.current_password, body.new_password)
     return b"", 204
 
 

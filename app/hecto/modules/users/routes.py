@@ -1,18 +1,19 @@
-"""Pages of users: signing in and out."""
+"""Pages of users: signing in and out, the own password."""
 
 from __future__ import annotations
 
 import re
 
 from flask import Response, make_response
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from hecto.core.endpoints import Context, Router, cookie_name, page, see_other
 from hecto.core.errors import DomainError, TooManyRequests, Unauthenticated
 from hecto.core.input import Input
+from hecto.core.pages import done
 from hecto.core.permissions import PUBLIC, SIGNED_IN
 from hecto.modules.users import service, sign_in
-from hecto.modules.users.api import remote_address, user_agent
+from hecto.modules.users.api import PasswordChange, remote_address, user_agent
 
 router = Router("users", "pages")
 
@@ -27,6 +28,17 @@ class SignInForm(Input):
     email: str = Field(min_length=1, max_length=254)
     password: str = Field(min_length=1, max_length=service.LONGEST_PASSWORD)
     next: str = Field(default=HOME, max_length=2000)
+
+
+class PasswordForm(PasswordChange):
+    repeated: str
+
+    @field_validator("repeated")
+    @classmethod
+    def _as_before(cls, value: str, others: ValidationInfo) -> str:
+        if value != others.data.get("new_password", value):
+            raise ValueError("this is not the same as the new password")
+        return value
 
 
 @router.route("GET", "/sign-in", permission=PUBLIC, query=SignInQuery, transaction=False)
@@ -57,6 +69,26 @@ def sign_out_browser(context: Context) -> Response:
     """End this sign-in everywhere."""
     sign_in.sign_out(context.services, context.session, [context.user.session_id])
     return _with_cookie(context, see_other("/sign-in"), "")
+
+
+@router.route("GET", "/account/password", permission=SIGNED_IN)
+def show_password_form(context: Context) -> str:
+    """The form that changes the own password."""
+    return page("users/password.html", shortest=service.SHORTEST_PASSWORD, longest=service.LONGEST_PASSWORD)
+
+
+@router.route("GET", "/account/password/changed", permission=SIGNED_IN)
+def show_password_changed(context: Context) -> str:
+    """What was done, for a browser without the script."""
+    return page("users/password.html", changed=True)
+
+
+@router.route("POST", "/account/password", permission=SIGNED_IN, body=PasswordForm)
+def change_password_browser(context: Context) -> Response:
+    """Change the own password; this browser stays signed in, every other sign-in ends."""
+    form: PasswordForm = context.body
+    sign_in.change_password(context.services, context.session, context.user, form.current_password, form.new_password)
+    return done("/account/password/changed", "password", "users/_password_changed.html")
 
 
 def _again(form: SignInForm, error: DomainError) -> tuple[str, int]:

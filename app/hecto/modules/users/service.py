@@ -11,7 +11,6 @@ from sqlalchemy.orm import Session, selectinload
 from hecto.core import activity
 from hecto.core.errors import Conflict, FieldError, Forbidden, Invalid, NotFound
 from hecto.core.permissions import EVERYTHING, Actor, Registry
-from hecto.core.security import hash_password
 from hecto.modules.users.models import Role, User, UserRole
 
 ADMINISTRATOR = "administrator"
@@ -99,12 +98,21 @@ def _check_change(session: Session, actor: Actor, user: User, changes: Collectio
     _keep_an_administrator(session, user)
 
 
-def set_password(session: Session, actor: Actor, user: User, password: str) -> None:
-    """Give the user another password; raises Invalid when it is too short."""
-    check_password(password)
-    user.password_hash = hash_password(password)
+def hold_password(session: Session, user_id: int, *, to_change: bool = False) -> str | None:
+    """The hash of a user's password, which stays as it is until this unit of work has ended.
+
+    Whoever opens a sign-in holds it, and whoever changes it waits for them: a sign-in with the old password is either
+    there to be ended, or is not made.
+    """
+    statement = select(User.password_hash).where(User.id == user_id)
+    return session.scalar(statement.with_for_update(read=not to_change, key_share=to_change))
+
+
+def set_password(session: Session, actor: Actor, password_hash: str) -> None:
+    """Give the actor another password."""
+    session.get_one(User, actor.id).password_hash = password_hash
     session.flush()
-    activity.record(session, actor, "user", user.id, "password changed")
+    activity.record(session, actor, "user", actor.id, "password changed")
 
 
 def check_password(password: str) -> None:
