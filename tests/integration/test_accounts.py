@@ -136,6 +136,26 @@ def test_sign_out_everywhere_ends_the_other_sign_ins(member, instances):
     assert member.get("/api/me").status_code == 401
 
 
+@pytest.mark.parametrize("header", ["Idempotency-Key", "X-Request-Key"])
+def test_a_repeat_of_signing_out_everywhere_is_answered_like_the_first(member, instances, header):
+    """Its first answer may be lost, and by then its own token has ended."""
+    other = Client(instances[1]).sign_in(member.email, PASSWORD)
+    places = member, member.at(instances[1])
+    answers = [at.post("/api/auth/logout-everywhere", headers={header: "k"}) for at in places]
+    assert [answer.status_code for answer in answers] == [204, 204]
+    assert answers[1].headers["Idempotency-Replayed"] == "true"
+    assert other.get("/api/me").status_code == 401
+    # Another request with a token that has ended is refused, and so is the same without what shows whose it is.
+    later = Client(instances[0]).sign_in(member.email, PASSWORD)
+    assert member.post("/api/auth/logout-everywhere").status_code == 401
+    assert member.post("/api/auth/logout-everywhere", headers={header: "l"}).status_code == 401
+    forged = {header: "k", "Authorization": member.headers["Authorization"][:-8] + "AAAAAAAA"}
+    assert member.post("/api/auth/logout-everywhere", headers=forged).status_code == 401
+    # The repeat has done nothing once more.
+    assert member.post("/api/auth/logout-everywhere", headers={header: "k"}).status_code == 204
+    assert later.get("/api/me").status_code == 200
+
+
 def test_a_member_may_not_manage_users(member):
     answer = member.post("/api/users", json={"email": "x@example.com", "name": "X", "password": PASSWORD})
     assert answer.status_code == 403

@@ -20,7 +20,7 @@ from hecto.core import idempotency, origin, unit_of_work
 from hecto.core.errors import Forbidden, Invalid, SessionEnded, Unauthenticated
 from hecto.core.gate import Allowance
 from hecto.core.input import Input, read_form, read_json, read_query
-from hecto.core.permissions import MARKERS, PUBLIC, SIGNING_OUT, Actor
+from hecto.core.permissions import MARKERS, PUBLIC, SIGNING_OUT, SIGNING_OUT_EVERYWHERE, Actor
 from hecto.core.services import Services, services
 
 T = TypeVar("T")
@@ -170,7 +170,12 @@ def _pipeline(endpoint: Endpoint) -> Callable[..., Response]:
         if request.method not in READS:
             # Kept before anything parses it as a form: its digest belongs to the key of the write.
             request.get_data(cache=True)
-        context = _admit(shared, endpoint)
+        try:
+            context = _admit(shared, endpoint)
+        except SessionEnded:
+            if (response := _answered(shared, endpoint)) is None:
+                raise
+            return response
         _read_input(context, endpoint)
         return _run(context, endpoint, path)
 
@@ -202,6 +207,24 @@ def _admit(shared: Services, endpoint: Endpoint) -> Context:
         raise Unauthenticated("Sign in first.")
     _require(context, endpoint)
     return context
+
+
+def _answered(shared: Services, endpoint: Endpoint) -> Response | None:
+    """The answer to the very request that ended the sign-in it comes by, for a client that did not get it.
+
+    Such a repeat shows the same signed token and the same key. It gets what is stored, and nothing is done.
+    """
+    bearer = _bearer()
+    if endpoint.permission != SIGNING_OUT_EVERYWHERE or bearer is None:
+        return None
+    key = idempotency.read(request, shared.tokens.check(bearer).user_id, shared.tokens)
+    if key is None:
+        return None
+    response = unit_of_work.read(shared.database, lambda session: idempotency.find(session, key))
+    if response is not None:
+        # As for every repeat: whoever ended the sign-ins may have died before it told anybody.
+        shared.teller.catch_up()
+    return response
 
 
 def _require(context: Context, endpoint: Endpoint) -> None:
@@ -243,7 +266,7 @@ def _run(context: Context, endpoint: Endpoint, path: dict[str, Any]) -> Response
         return _respond(endpoint.view(context, **path), endpoint.status)
     if request.method in READS:
         return context.read(work)
-    key = idempotency.read(request, context.actor, context.services.tokens)
+    key = idempotency.read(request, context.actor and context.actor.id, context.services.tokens)
     if key is None:
         return context.write(work)
     return _run_once(context, work, key)

@@ -31,7 +31,6 @@ from hecto.core import closing
 from hecto.core.closing import Repeated, StillAtWork
 from hecto.core.db import Base, Database
 from hecto.core.errors import BadRequest, DomainError, NotFound, Unavailable
-from hecto.core.permissions import Actor
 from hecto.core.security import Tokens
 from hecto.core.unit_of_work import OutcomeUnknown, took_too_long
 
@@ -98,8 +97,8 @@ class Key:
     life: timedelta
 
 
-def read(request: Request, actor: Actor | None, tokens: Tokens) -> Key | None:
-    """The key of a request; None when it has none. The client's goes first: it also survives nginx itself."""
+def read(request: Request, user_id: int | None, tokens: Tokens) -> Key | None:
+    """The key of a user's request; None when it has none. The client's goes first: it also survives nginx itself."""
     client = request.headers.get("Idempotency-Key")
     given = client or request.headers.get("X-Request-Key")
     if not given:
@@ -107,7 +106,7 @@ def read(request: Request, actor: Actor | None, tokens: Tokens) -> Key | None:
     if len(given) > LONGEST_KEY:
         raise BadRequest(f"An Idempotency-Key has at most {LONGEST_KEY} characters; a UUID is a good one.")
     kind = "client" if client else "hop"
-    scope = [actor.id if actor else 0, request.method, request.full_path, kind, given]
+    scope = [user_id or 0, request.method, request.full_path, kind, given]
     return Key(
         hashlib.sha256(orjson.dumps(scope)).digest(),
         tokens.body_digest(request.get_data(cache=True, parse_form_data=False)),
@@ -133,7 +132,7 @@ def keep(session: Session, key: Key, response: Response) -> None:
     closing.keep(session, values)
 
 
-def find(session: Session, key: Key, represent: Callable[[str], bytes]) -> Response | None:
+def find(session: Session, key: Key, represent: Callable[[str], bytes] = lambda _: b"") -> Response | None:
     """The answer that was stored under the key; raises KeyReused when it was for another body.
 
     ``represent`` gives what is at a path now, for an answer that was too large to keep.

@@ -13,7 +13,9 @@ PUBLIC = "public"
 SIGNED_IN = "signed-in"
 # Of a route that ends sign-ins: where the one it comes by has ended already, all is as it was asked for.
 SIGNING_OUT = "signing-out"
-MARKERS = (PUBLIC, SIGNED_IN, SIGNING_OUT)
+# Of a route that ends all sign-ins of its user, the one it comes by, too: only a repeat may come by one that has ended.
+SIGNING_OUT_EVERYWHERE = "signing-out-everywhere"
+MARKERS = (PUBLIC, SIGNED_IN, SIGNING_OUT, SIGNING_OUT_EVERYWHERE)
 
 
 @dataclass(frozen=True, slots=True)

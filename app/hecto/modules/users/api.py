@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from hecto.core.endpoints import Context, Router
 from hecto.core.errors import NotFound
 from hecto.core.input import LARGEST_ID, Input
-from hecto.core.permissions import PUBLIC, SIGNED_IN, SIGNING_OUT
+from hecto.core.permissions import PUBLIC, SIGNED_IN, SIGNING_OUT, SIGNING_OUT_EVERYWHERE
 from hecto.core.security import hash_password
 from hecto.modules.users import queries, service, sign_in
 
@@ -109,7 +109,7 @@ def logout(context: Context) -> tuple[bytes, int]:
     return b"", 204
 
 
-@router.route("POST", "/api/auth/logout-everywhere", permission=SIGNED_IN, status=204)
+@router.route("POST", "/api/auth/logout-everywhere", permission=SIGNING_OUT_EVERYWHERE, status=204)
 def logout_everywhere(context: Context) -> tuple[bytes, int]:
     """End every sign-in of this user"""
     sign_in.sign_out_everywhere(context.services, context.session, context.user.id)
