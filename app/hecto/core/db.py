@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -9,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 import psycopg2.extensions
 from gevent.socket import wait_read, wait_write
-from sqlalchemy import BigInteger, DateTime, Engine, Identity, MetaData, create_engine
-from sqlalchemy.engine import URL
+from sqlalchemy import BigInteger, DateTime, Engine, Identity, MetaData, create_engine, event
+from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 from sqlalchemy.pool import QueuePool
 
@@ -35,6 +36,8 @@ CONNECT_TIMEOUT = 5.0
 ANSWER_TIMEOUT = 60.0
 # How long a request waits for a connection of the pool before it is told that the instance is busy.
 POOL_TIMEOUT = 3.0
+# A server that refuses connections for no longer than this may only be restarting: requests wait for it.
+RESTART_SECONDS = 5.0
 
 
 class Base(DeclarativeBase):
@@ -104,6 +107,9 @@ class Database:
             pool_use_lifo=True,
             pool_recycle=1800,
         )
+        self._refused_since: float | None = None
+        event.listen(self.engine, "connect", self._on_connect)
+        event.listen(self.engine, "handle_error", self._on_error)
         self.write_session = sessionmaker(self.engine, expire_on_commit=False)
         # Reads that are one statement each need no BEGIN and ROLLBACK around them: two round trips less.
         self.read_session = sessionmaker(self.engine.execution_options(isolation_level="AUTOCOMMIT"))
@@ -123,6 +129,18 @@ class Database:
         """Whether whoever needs a connection now has to wait for one."""
         assert isinstance(self.engine.pool, QueuePool)
         return self.connections_in_use() >= self.engine.pool.size()
+
+    def restarts(self) -> bool:
+        """Whether connections are refused since so short a time that they may be made again in a moment."""
+        return self._refused_since is not None and time.monotonic() - self._refused_since < RESTART_SECONDS
+
+    def _on_connect(self, *_: Any) -> None:
+        self._refused_since = None
+
+    def _on_error(self, context: ExceptionContext) -> None:
+        # Without a connection: it is the making of one that failed.
+        if context.connection is None and self._refused_since is None:
+            self._refused_since = time.monotonic()
 
     def dispose(self) -> None:
         """Close every pooled connection."""

@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 ATTEMPTS = 3
 # Doubled after each attempt and spread from half to one and a half, so that two rivals do not meet again.
 FIRST_PAUSE = 0.05
+# The same for a server that restarts: it takes one to three seconds. Three attempts then end within six, before nginx
+# gives up on the instance.
+RESTART_PAUSE = 1.5
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 SERIALIZATION_FAILURE = "40001"
@@ -56,7 +59,7 @@ def run(database: Database, work: Callable[[Session], T]) -> T:
     services therefore only flush, and keep effects for after_commit. A connection lost in the COMMIT itself is not
     tried again, since the work may already stand. Raises Unavailable when the database does not answer.
     """
-    return _repeat(lambda: _write(database, work))
+    return _repeat(database, lambda: _write(database, work))
 
 
 def read(database: Database, work: Callable[[Session], T]) -> T:
@@ -66,10 +69,10 @@ def read(database: Database, work: Callable[[Session], T]) -> T:
         with database.read_session() as session:
             return work(session)
 
-    return _repeat(attempt)
+    return _repeat(database, attempt)
 
 
-def _repeat(attempt: Callable[[], T]) -> T:
+def _repeat(database: Database, attempt: Callable[[], T]) -> T:
     for number in range(1, ATTEMPTS + 1):
         try:
             return attempt()
@@ -83,8 +86,15 @@ def _repeat(attempt: Callable[[], T]) -> T:
             log.warning("attempt %d of %d failed and is repeated: %s", number, ATTEMPTS, str(error.orig).strip())
         except PoolTimeout as error:
             raise busy() from error
-        gevent.sleep(FIRST_PAUSE * 2 ** (number - 1) * random.uniform(0.5, 1.5))
+        gevent.sleep(_pause(database) * 2 ** (number - 1))
     raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _pause(database: Database) -> float:
+    """The pause after a first attempt that failed."""
+    if database.restarts():
+        return RESTART_PAUSE * random.uniform(0.75, 1.25)
+    return FIRST_PAUSE * random.uniform(0.5, 1.5)
 
 
 def _write(database: Database, work: Callable[[Session], T]) -> T:
