@@ -27,6 +27,11 @@ def _load() -> ModuleType:
 units = _load()
 
 
+def shell(script: str) -> str:
+    """What a script prints."""
+    return subprocess.run(["sh", "-c", script], text=True, capture_output=True, check=False).stdout
+
+
 def check(file: Path, unit: str, *, drop_in: bool) -> subprocess.CompletedProcess[str]:
     """As Ansible runs it: the words of the command, with the file in the place of %s."""
     words = shlex.split(units.unit_check(unit, drop_in=drop_in) % file)
@@ -47,6 +52,16 @@ def test_a_misspelt_directive_is_refused(tmp_path: Path, line: str, fine: bool) 
 
 def test_a_check_that_cannot_be_made_is_no_success(tmp_path: Path) -> None:
     assert check(tmp_path / "missing", "hecto-example@1.service", drop_in=False).returncode != 0
+
+
+@pytest.mark.parametrize(("packages", "says"), [(["dpkg"], ""), (["dpkg", "no-such-package"], "packages\n")])
+def test_a_missing_package_is_named_as_work_to_do(packages: list[str], says: str) -> None:
+    assert shell(units.absent(packages)) == says
+
+
+def test_a_missing_directory_is_named_as_work_to_do(tmp_path: Path) -> None:
+    assert shell(units.lacking([str(tmp_path)])) == ""
+    assert shell(units.lacking([str(tmp_path), str(tmp_path / "with a space")])) == "directories\n"
 
 
 @pytest.fixture
