@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,4 +38,41 @@ def test_a_reboot_brings_everything_back(
     assert ask("GET", f"/api/tasks/{task['id']}").json()["title"] == "Outlive a reboot"
     host = json.loads((state / "host.json").read_text())
     assert host["instances"] == len(before)
+    assert hecto("exec", "--", "systemctl", "--failed", "--plain", "--no-legend").stdout == ""
+
+
+# Kills what a unit runs, again and again as it comes back.
+KILLER = """
+killed=0 last=0
+until [ $killed = "$1" ]; do
+    pid=$(systemctl show "$0" --property=MainPID --value)
+    if [ "$pid" != 0 ] && [ "$pid" != "$last" ] && kill -9 "$pid"; then last=$pid killed=$((killed + 1)); fi
+    sleep 0.1
+done
+"""
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize(
+    ("unit", "kills"),
+    # PostgreSQL mends itself for seconds each time, so it never is that often within ten.
+    [("nginx.service", 6), ("redis-server.service", 6), ("postgresql@*-main.service", 2)],
+)
+def test_a_server_that_is_killed_comes_back_as_often_as_it_takes(
+    hecto: Hecto, credentials: dict[str, str], unit: str, kills: int
+) -> None:
+    """systemd's own patience would end with the fifth start in ten seconds."""
+
+    def is_healthy() -> bool:
+        try:
+            answer = requests.get(credentials["url"] + "/api/health", verify=credentials["ca"], timeout=10)
+            return answer.ok and answer.json()["status"] == "OK"
+        except requests.ConnectionError:
+            return False
+
+    assert hecto("exec", "--", "timeout", "60", "bash", "-c", KILLER, unit, str(kills)).returncode == 0
+    deadline = time.monotonic() + 30
+    while not is_healthy():
+        assert time.monotonic() < deadline, f"{unit} does not work again"
+        time.sleep(0.1)
     assert hecto("exec", "--", "systemctl", "--failed", "--plain", "--no-legend").stdout == ""
