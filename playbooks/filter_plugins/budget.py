@@ -20,6 +20,9 @@ REDIS_SHARE = 32  # sessions, cached lists and event streams: 2 GB on a 64 GB ho
 REDIS_LEAST, REDIS_MOST = 64, 4096
 REDIS_FORK = 1.5  # while Redis rewrites its log, changed pages exist twice; half is what a busy host was seen to reach
 NGINX_BASE, NGINX_WORKER, NGINX_CLIENT = 32, 16, 0.05  # master, one worker, the buffers of one client (two connections)
+# Up to this fleet a host can grow without a change of what PostgreSQL reads at its start only: six instances a core are
+# more than a core keeps busy, and the reference host, with 100 on 16 cores, is about there.
+GROWTH_PER_CORE = 6
 DATABASE_LEAST = 160  # below it PostgreSQL starts but cannot hold one sort for each instance
 
 # Connections of PostgreSQL.
@@ -44,10 +47,13 @@ class BudgetError(ValueError):
     """The budget does not work out; the message says which number to change."""
 
 
-def connections(instances: int, pool_max: int, reserved: int, app_hosts: int = 1) -> int:
-    """Count the connections that PostgreSQL should accept: full pools and the reserve, within bounds."""
+def connections(instances: int, pool_max: int, reserved: int, app_hosts: int = 1, cores: int = 1) -> int:
+    """Count the connections that PostgreSQL should accept: full pools and the reserve, within bounds.
+
+    The pools are those of the fleet that `cores` are good for, where that is larger than `instances`.
+    """
     wanted = (
-        _whole("hecto_instances", instances, 1)
+        max(_whole("hecto_instances", instances, 1), GROWTH_PER_CORE * _whole("host_cores", cores, 1))
         * _whole("app hosts", app_hosts, 1)
         * _whole("hecto_database_pool_max", pool_max, 1)
     )
@@ -112,7 +118,8 @@ def plan(
             f"{instances} instances of {instance_memory_mb} MB. "
             f"Give it at least {enough} MB and say so in host_memory_mb{fewer}."
         )
-    memory["postgres"] = _database_share(memory_mb, rest, services)
+    growth = max(0, GROWTH_PER_CORE * cores - instances) * instance_memory_mb if "app" in services else 0
+    memory["postgres"] = _database_share(memory_mb, rest, growth, services)
     memory["free"] = memory_mb - sum(memory.values())
 
     postgres = _postgres(max(memory["postgres"], DATABASE_LEAST), cores, max_connections)
@@ -120,7 +127,8 @@ def plan(
     worker_connections = max(
         1024, math.ceil(clients * 2 * HEADROOM / cores)
     )  # a client takes two: its own and the upstream's
-    redis_clients = max(256, instances * app_hosts * 10 + 64)
+    # A limit, not a cost, so there is room for a fleet that grows: a change of it is a restart.
+    redis_clients = max(1024, instances * app_hosts * 10 + 64)
     files = {
         "instance": max(FILES_LEAST, INSTANCE_FILES_BASE + pool + websockets * 2),
         # Each connection is a file, and so may be what it reads or buffers on disk.
@@ -230,15 +238,19 @@ def _shares(
     }
 
 
-def _database_share(memory_mb: int, rest: int, services: Collection[str]) -> int:
-    """The memory of PostgreSQL, in steps: a change of it is a restart, which a growing fleet should rarely need."""
+def _database_share(memory_mb: int, rest: int, growth: int, services: Collection[str]) -> int:
+    """The memory of PostgreSQL, in steps: a change of it is a restart, which a growing fleet should rarely need.
+
+    Where it can it leaves the `growth` of the fleet out of its share, so that this does not change the step.
+    """
     if "database" not in services:
         return 0
     if set(services) == {"database"}:
         return rest
     # At most half: the application's peaks must never push it into swap.
     steps = (memory_mb // 2, memory_mb // 4, memory_mb // 8)
-    return next((step for step in steps if DATABASE_LEAST <= step <= rest), DATABASE_LEAST)
+    fitting = (step for room in (rest - growth, rest) for step in steps if DATABASE_LEAST <= step <= room)
+    return next(fitting, DATABASE_LEAST)
 
 
 def _redis_maxmemory(memory_mb: int) -> int:

@@ -132,10 +132,10 @@ def test_one_gigabyte_carries_a_small_fleet() -> None:
     assert planned["postgres"]["work_mem_mb"] >= 1
 
 
-@pytest.mark.parametrize("memory_mb", [6144, 8192, 24576])
+@pytest.mark.parametrize("memory_mb", [3072, 4096, 6144, 8192, 24576])
 def test_a_fleet_can_grow_threefold_without_a_restart_of_the_database(memory_mb: int) -> None:
     def database(instances: int) -> Any:
-        accepted = budget.connections(instances, pool_max=4, reserved=20)
+        accepted = budget.connections(instances, pool_max=4, reserved=20, cores=2)
         return plan(memory_mb=memory_mb, cores=2, clients=500, instances=instances, max_connections=accepted)[
             "postgres"
         ]
@@ -203,6 +203,13 @@ def test_numbers_may_come_as_text() -> None:
 @pytest.mark.parametrize(("instances", "wanted"), [(1, 100), (4, 100), (20, 100), (21, 200), (100, 500), (400, 500)])
 def test_connections_are_the_full_pools_within_bounds(instances: int, wanted: int) -> None:
     assert budget.connections(instances, pool_max=4, reserved=20) == wanted
+
+
+def test_connections_leave_room_for_the_fleet_that_the_cores_are_good_for() -> None:
+    """Changing the number restarts PostgreSQL, which no client should see while a fleet grows."""
+    assert budget.connections(20, pool_max=4, reserved=20, cores=16) == budget.connections(
+        96, pool_max=4, reserved=20, cores=16
+    )
 
 
 def test_table_shows_every_service_and_its_number() -> None:
