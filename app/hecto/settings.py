@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ import orjson
 T = TypeVar("T")
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
+SHORTEST_KEY = 32  # characters: of letters and digits, 190 bits
 
 
 class SettingsError(Exception):
@@ -69,7 +71,32 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     Raises SettingsError that names every wrong value at once.
     """
     reader = _Reader(os.environ if environ is None else environ)
-    settings = Settings(
+    settings = _read(reader)
+    if reader.problems:
+        raise SettingsError(reader.problems)
+    return settings
+
+
+def check(file: Path) -> None:
+    """See whether instances would start with a file of settings as systemd reads it: lines such as NAME="value".
+
+    Stricter than ``load``, which overlooks names that it does not know, because they may be a newer release's.
+    Raises SettingsError that names every wrong line at once.
+    """
+    lines = (line for line in file.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#"))
+    found = {name: value.strip('"') for name, _, value in (line.partition("=") for line in lines)}
+    with TemporaryDirectory() as directory:
+        for name in ("database-password", "redis-password", "secret-key"):
+            (Path(directory) / name).write_text("x" * SHORTEST_KEY)
+        reader = _Reader({**found, "CREDENTIALS_DIRECTORY": directory})
+        _read(reader)
+    unknown = [f"{name} is no setting: correct it, or remove it" for name in sorted(found.keys() - reader.names)]
+    if problems := reader.problems + unknown:
+        raise SettingsError(problems)
+
+
+def _read(reader: _Reader) -> Settings:
+    return Settings(
         instance=reader.number("HECTO_INSTANCE", "0", 0, 999),
         database_host=reader.text("HECTO_DATABASE_HOST", "/run/postgresql"),
         database_port=reader.number("HECTO_DATABASE_PORT", "5432", 1, 65535),
@@ -82,18 +109,15 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         redis_port=reader.number("HECTO_REDIS_PORT", "6379", 1, 65535),
         redis_user=reader.text("HECTO_REDIS_USER", "hecto"),
         redis_password=reader.secret("redis-password"),
-        secret_key=reader.secret("secret-key", shortest=32),
+        secret_key=reader.secret("secret-key", shortest=SHORTEST_KEY),
         public_url=reader.parsed("HECTO_PUBLIC_URL", "https://127.0.0.1:8443", _origin),
         cors_origins=reader.parsed("HECTO_CORS_ORIGINS", "", _origins),
         run_directory=Path(reader.text("HECTO_RUN_DIRECTORY", "/run/hecto")),
         release=_release(),
-        admin_email=reader.text("HECTO_ADMIN_EMAIL", "admin@localhost"),
+        admin_email=reader.parsed("HECTO_ADMIN_EMAIL", "admin@localhost", _address),
         admin_password=reader.secret("admin-password", required=False),
         requests_per_minute=reader.number("HECTO_REQUESTS_PER_MINUTE", "1200", 1, 10_000_000),
     )
-    if reader.problems:
-        raise SettingsError(reader.problems)
-    return settings
 
 
 class _Reader:
@@ -102,22 +126,27 @@ class _Reader:
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.environ = environ
         self.problems: list[str] = []
+        self.names: set[str] = set()
+
+    def value(self, name: str, default: str) -> str:
+        self.names.add(name)
+        return self.environ.get(name, default).strip()
 
     def text(self, name: str, default: str, *, allow_empty: bool = False) -> str:
-        value = self.environ.get(name, default).strip()
+        value = self.value(name, default)
         if not value and not allow_empty:
             self.problems.append(f"{name} is empty: give it a value, or remove it to get the default {default!r}")
         return value
 
     def number(self, name: str, default: str, low: int, high: int) -> int:
-        value = self.environ.get(name, default).strip()
+        value = self.value(name, default)
         if not (value.isascii() and value.isdigit()) or not low <= int(value) <= high:
             self.problems.append(f"{name} is {value!r}: it must be a whole number from {low} to {high}")
             return low
         return int(value)
 
     def parsed(self, name: str, default: str, parse: Callable[[str], T]) -> T:
-        value = self.environ.get(name, default).strip()
+        value = self.value(name, default)
         try:
             return parse(value)
         except ValueError as error:
@@ -156,6 +185,14 @@ def _origin(value: str) -> str:
     return f"{parts.scheme}://{host}" + ("" if port in (None, DEFAULT_PORTS[parts.scheme]) else f":{port}")
 
 
+def _address(value: str) -> str:
+    """A sign-in name; raises ValueError."""
+    name, _, domain = value.partition("@")
+    if not name or not domain or "@" in domain or any(character.isspace() for character in value):
+        raise ValueError("it must be an address such as admin@example.com")
+    return value
+
+
 def _origins(value: str) -> tuple[str, ...]:
     return tuple(_origin(part.strip()) for part in value.split(",") if part.strip())
 
@@ -166,3 +203,10 @@ def _release() -> str:
     if not path.exists():
         return "development"
     return str(orjson.loads(path.read_bytes())["id"])
+
+
+if __name__ == "__main__":
+    try:
+        check(Path(sys.argv[1]))
+    except SettingsError as error:
+        sys.exit(str(error))

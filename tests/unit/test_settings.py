@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from hecto import settings
@@ -13,6 +17,29 @@ def environment(tmp_path):
         (tmp_path / name).write_text("secret\n")
     (tmp_path / "secret-key").write_text("k" * 64)
     return {"CREDENTIALS_DIRECTORY": str(tmp_path), "HECTO_INSTANCE": "7"}
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ('HECTO_REQUESTS_PER_MINUTE="600"', ""),
+        ('HECTO_REQUESTS_PER_MINUTE="abc"', "HECTO_REQUESTS_PER_MINUTE is 'abc'"),
+        ('HECTO_REQUEST_PER_MINUTE="600"', "HECTO_REQUEST_PER_MINUTE is no setting"),
+        ('HECTO_ADMIN_EMAIL="nonsense"', "it must be an address"),
+    ],
+)
+def test_a_file_of_settings_is_judged_before_it_is_in_use(tmp_path, line, says):
+    """As role hecto does: by the program, which has no secrets."""
+    file = tmp_path / "hecto.env"
+    file.write_text(f'# of a role\nHECTO_PUBLIC_URL="https://erp.example.com"\n{line}\n')
+    done = subprocess.run(
+        [sys.executable, "-m", "hecto.settings", file],
+        text=True,
+        capture_output=True,
+        check=False,
+        env={"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert (done.returncode == 0, says in done.stderr) == (says == "", True), done.stderr
 
 
 def test_good_settings(environment):
