@@ -68,6 +68,13 @@ def test_the_firewall_drops_what_is_not_named(hecto: Hecto) -> None:
         listener.wait()
 
 
+def test_security_updates_come_by_themselves(hecto: Hecto) -> None:
+    for timer in ("apt-daily.timer", "apt-daily-upgrade.timer"):
+        assert hecto("exec", "--", "systemctl", "is-active", timer).stdout.strip() == "active"
+    periodic = hecto("exec", "--", "apt-config", "dump", "APT::Periodic::Unattended-Upgrade").stdout
+    assert '"1"' in periodic, periodic
+
+
 def test_redis_answers_nobody_without_a_password(hecto: Hecto) -> None:
     said = hecto("exec", "--", "redis-cli", "-s", "/run/redis/redis-server.sock", "ping")
     assert "NOAUTH" in said.stdout + said.stderr
