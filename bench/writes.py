@@ -1,9 +1,10 @@
 """What a write costs without and with its key, in CPU of the instance and of PostgreSQL.
 
-    .venv/bin/python -m bench.writes [--requests N] [--app DIRECTORY]
+    ./hecto bench writes [--requests N] [--app DIRECTORY]
 
 Real PostgreSQL, Redis and one instance, started for this run. The kinds take turns, so that a machine that grows slower
-slows all of them. `--app` measures another checkout's app/ with this one's tools. Prints one JSON object.
+slows all of them. `--app` measures another checkout's app/ with this one's tools. Prints one JSON object, and
+writes it to bench/results/writes.json where it measured this checkout.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pathlib import Path
 from tests.integration.conftest import Client
 from tests.servers import ADMIN_EMAIL, ADMIN_PASSWORD, AppInstance, Postgres, Redis, Site, scratch
 
+RESULT = Path(__file__).parent / "results" / "writes.json"
 CLIENTS = 8
 ROUNDS = 5
 TICK = os.sysconf("SC_CLK_TCK")
@@ -114,7 +116,11 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=800)
     parser.add_argument("--app", type=Path)
     options = parser.parse_args()
-    sys.stdout.write(json.dumps(measure(options.requests, options.app), indent=1) + "\n")
+    found = json.dumps(measure(options.requests, options.app), indent=1) + "\n"
+    sys.stdout.write(found)
+    if options.app is None:
+        RESULT.parent.mkdir(exist_ok=True)
+        RESULT.write_text(found)
 
 
 if __name__ == "__main__":

@@ -7,18 +7,21 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from control import packages
 from control.site import ROOT
 from control.tools import ensure_tools, environment, tool
 
 # What can be measured, and the module that does it with the tools of .venv.
-BENCHES = {"chaos": "tests.chaos.long"}
+BENCHES = {"chaos": "tests.chaos.long", "writes": "bench.writes"}
 # A site of its own beside whatever runs here, on ports that are free.
 SITE = {"HECTO_HTTPS_PORT": "0", "HECTO_HTTP_PORT": "0", "HECTO_SSH_PORT": "0", "HECTO_INSTANCES": ""}
 
 
 def run_bench(name: str, options: Sequence[str]) -> int:
-    """Run one of them on a site called after it; returns its exit code."""
+    """Run one of them, where it needs a site on one called after it; returns its exit code."""
     ensure_tools()
+    if name == "writes":
+        packages.install(packages.for_tests())
     command: list[str | Path] = [tool("python"), "-m", BENCHES[name], *options]
-    variables = {**os.environ, **environment(), **SITE, "HECTO_NAME": name}
+    variables = {**os.environ, **environment(), **SITE, "HECTO_NAME": name, "PYTHONPATH": f"{ROOT}:{ROOT / 'app'}"}
     return subprocess.run(command, cwd=ROOT, env=variables, check=False).returncode

@@ -126,6 +126,10 @@ class Campaign:
             current.end = history.now()
             say(f"  {name:<58} {current.end - current.begin:6.1f} s")
 
+    def part(self, name: str, begin: float, end: float) -> None:
+        """A part of what was a phase, measured once more by itself."""
+        self.phases.append(Phase(name, begin, end))
+
     def note(self, what: str, begun: float, *, seconds: float = 0.0, kills: int = 0) -> None:
         """Write down something that was done."""
         name = self.phases[-1].name if self.phases else ""

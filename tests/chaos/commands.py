@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -110,17 +111,17 @@ class Host:
         """The main process of each instance: another one means that it was started anew."""
         return {i["number"]: i["pid"] for i in self.status()["instances"] if i["wanted"]}
 
-    def roll_seconds(self) -> float:
-        """How long the last roll took, by systemd: from the first instance that went down to the last that came up."""
-        shown = self.run(
-            "systemctl show 'hecto@*.service' -p ActiveExitTimestampMonotonic,ActiveEnterTimestampMonotonic"
-        )
-        times: dict[str, list[int]] = {"ActiveExitTimestampMonotonic": [], "ActiveEnterTimestampMonotonic": []}
-        for line in shown.output.split():
-            name, _, value = line.partition("=")
-            times[name].append(int(value))
-        downs, ups = times.values()
-        return round((max(ups) - min(downs)) / 1e6, 1)
+    def rolled(self, since: float) -> tuple[float, float]:
+        """When the rolls after a moment began and ended, by the host's history: first batch's begin, last one's end.
+
+        Its times are whole seconds, so this is up to two seconds longer than it was, and never shorter.
+        """
+        said = self.run(f"{FLEET} history --json --lines 200").output.splitlines()
+        lines = [line for line in map(json.loads, said) if line["command"] == "roll"]
+        ends = [(datetime.fromisoformat(line["time"]).timestamp(), line["seconds"]) for line in lines]
+        ends = [(end, seconds) for end, seconds in ends if end >= since]
+        assert ends, f"nothing was rolled; the last lines of the history are {said[-3:]}"
+        return min(end - seconds for end, seconds in ends), max(end for end, _ in ends) + 1
 
     def releases(self) -> dict[int, str]:
         """The release that each instance says it runs."""

@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from control.site import Site, load_site
+from control.progress import say
+from control.site import CACHE, Site, load_site
 from tests.chaos.campaign import Campaign, Size
 from tests.chaos.report import Report
 from tests.chaos.steps import quiet
 
 SEED = int(os.environ.get("HECTO_CHAOS_SEED", "7"))
 WARM_UP = 3.0
+LOG = CACHE / "log" / "test"
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +27,7 @@ def site() -> Site:
 
 @pytest.fixture
 def campaign(site: Site, request: pytest.FixtureRequest) -> Iterator[Campaign]:
-    """A load that runs from here on. Its history and its report stay in the site's directory."""
+    """A load that runs from here on. Its history stays in the site's directory."""
     name = request.node.name.removeprefix("test_")
     made = Campaign(site, site.directory / "chaos" / name, SEED, Size())
     try:
@@ -37,12 +39,16 @@ def campaign(site: Site, request: pytest.FixtureRequest) -> Iterator[Campaign]:
 
 
 @pytest.fixture
-def nothing_is_lost(campaign: Campaign) -> Callable[[], Report]:
+def nothing_is_lost(campaign: Campaign, capsys: pytest.CaptureFixture[str]) -> Callable[[], Report]:
     """Ends the load and holds it against the database."""
 
     def check() -> Report:
         report = campaign.end()
-        report.write(campaign.directory / "report")
+        # The site goes with the run, its figures stay.
+        LOG.mkdir(parents=True, exist_ok=True)
+        report.write(LOG / f"chaos-{campaign.directory.name}")
+        with capsys.disabled():
+            say(f"\n{report.summary()}")
         shown = "\n".join(str(found) for found in [*report.findings, *report.failures][:12])
         assert report.damage == dict.fromkeys(report.damage, 0), f"seed {report.seed}, {campaign.directory}:\n{shown}"
         assert report.requests["sent"] > 0.9 * report.load["rate"] * report.seconds, "the load did not keep its rate"

@@ -52,6 +52,20 @@ class Report:
         """The figures of one phase."""
         return next(phase for phase in self.phases if phase["name"] == name)
 
+    def summary(self) -> str:
+        """The figures in a few lines, for whoever watches the run."""
+        shown = ("sent", "failed", "failed_where_allowed", "duplicated", "lost", "wrong_answers", "replayed")
+        figures = [f"{self.requests[name]:,} {name.replace('_', ' ')}" for name in shown]
+        figures += [f"{self.requests['retried_by_nginx']:,} retried by nginx", f"{self.kills} kill -9"]
+        lines = [f"  seed {self.seed}: {', '.join(figures)}"]
+        for phase in self.phases:
+            p50, p99, longest = phase["milliseconds"].values()
+            lines.append(
+                f"{phase['at']:7.1f} s  {phase['name']:<52} {phase['requests']:6} requests, {phase['failed']:3} failed"
+                f"  p50 {p50:6.1f}  p99 {p99:6.1f}  max {longest:7.1f} ms"
+            )
+        return "\n".join(lines)
+
     def write(self, path: Path, **more: Any) -> None:
         """Write PATH.json and PATH.md."""
         values = asdict(self) | {"kills": self.kills} | more

@@ -12,6 +12,9 @@ from tests.chaos.variants import Built
 PAUSE = (3.0, 7.0)
 # Time for what a fault has stirred up to show in the requests that follow.
 AFTERWARDS = 3.0
+# The names of the phases that rolls are judged by. A deploy also brings files and looks around, when nothing is away;
+# so the time in which instances are moved is measured by itself, too.
+THERE, BACK, MOVING = "roll to the next release", "roll back", ", while instances move"
 
 
 def quiet(campaign: Campaign, seconds: float, name: str = "before") -> None:
@@ -22,12 +25,12 @@ def quiet(campaign: Campaign, seconds: float, name: str = "before") -> None:
 
 def roll_there(campaign: Campaign, built: Built) -> float:
     """A rolling deploy of another release; returns the seconds of the roll itself."""
-    with campaign.phase("roll to the next release"):
+    with campaign.phase(THERE):
         begun = now()
         done = campaign.hecto.deploy(built.command)
         campaign.note(f"deploy of {built.id}", begun, seconds=done.seconds)
     assert done.code == 0, f"the deploy failed with {done.code}:\n{done.output[-3000:]}{done.errors[-1000:]}"
-    return _rolled(campaign, built.id)
+    return _rolled(campaign, built.id, THERE, begun)
 
 
 def refuse(campaign: Campaign, built: Built) -> None:
@@ -38,18 +41,20 @@ def refuse(campaign: Campaign, built: Built) -> None:
         done = campaign.hecto.deploy(built.command)
         campaign.note(f"refused deploy of {built.id}, which {built.kind}", begun, seconds=done.seconds)
     assert done.code != 0, f"a release that {built.kind} was deployed"
+    # Not any failure: the playbook has to say that it found the fault and went back.
+    assert "back on what it ran before" in done.output, f"the deploy was not refused:\n{done.output[-3000:]}"
     campaign.host.wait_until_ready()
     assert set(campaign.host.releases().values()) == before, "after the refused deploy others run than before"
 
 
 def roll_back(campaign: Campaign, expected: str) -> float:
     """Back to the release before; returns the seconds of the roll itself."""
-    with campaign.phase("roll back"):
+    with campaign.phase(BACK):
         begun = now()
         done = campaign.hecto.rollback()
         campaign.note(f"rollback to {expected}", begun, seconds=done.seconds)
     assert done.code == 0, f"the rollback failed with {done.code}:\n{done.output[-3000:]}{done.errors[-1000:]}"
-    return _rolled(campaign, expected)
+    return _rolled(campaign, expected, BACK, begun)
 
 
 def scale(campaign: Campaign, *counts: int) -> None:
@@ -114,7 +119,9 @@ def servers(campaign: Campaign) -> None:
     campaign.host.wait_until_ready()
 
 
-def _rolled(campaign: Campaign, wanted: str) -> float:
+def _rolled(campaign: Campaign, wanted: str, phase: str, since: float) -> float:
     releases = campaign.host.releases()
     assert set(releases.values()) == {wanted}, f"not all run {wanted}: {releases}"
-    return campaign.host.roll_seconds()
+    begin, end = campaign.host.rolled(since)
+    campaign.part(phase + MOVING, begin, end)
+    return round(end - begin, 1)
