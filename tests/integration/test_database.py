@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 import textwrap
@@ -44,14 +45,60 @@ PROGRAM = """
     print("well")
 """
 
+# Prints the backend of a read, waits for its end, and finishes the read; then reads and writes alternately.
+READS = """
+    from gevent import monkey
+    monkey.patch_all()
+    from sqlalchemy import text
+    from hecto import settings
+    from hecto.core import db, unit_of_work
+
+    database = db.Database(settings.load())
+
+    def ask(statement):
+        return lambda session: session.scalar(text(statement))
+
+    def end(session):
+        backend = session.scalar(text("SELECT pg_backend_pid()"))
+        print(backend, flush=True)
+        input()
+
+    unit_of_work.read(database, ask("SELECT 1"))
+    unit_of_work.read(database, end)
+    assert database.connections_in_use() == 0
+    for number in range(3):
+        unit_of_work.read(database, ask(f"SELECT 'read {number}'"))
+        unit_of_work.run(database, ask(f"SELECT 'write {number}'"))
+"""
+
+
+def run(program, site):
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        env=site.environment(0),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
 
 def test_a_wait_that_is_cut_short_leaves_the_process_and_the_pool_alive(site):
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(PROGRAM)],
-        env=site.environment(0),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.stdout.strip() == "well", done.stderr
+    output, errors = run(PROGRAM, site).communicate(timeout=60)
+    assert output.strip() == "well", errors
+
+
+def test_a_read_whose_connection_ends_behind_it_stands_and_gives_its_place_in_the_pool_back(site, sql, postgres):
+    """And a read is one statement, a write a transaction, whichever the connection was used for before."""
+    sql("ALTER ROLE hecto_app SET log_statement = 'all'")
+    try:
+        process = run(READS, site)
+        sql(f"SELECT pg_terminate_backend({process.stdout.readline()}, 5000)")
+        _, errors = process.communicate("\n", timeout=60)
+    finally:
+        sql("ALTER ROLE hecto_app RESET log_statement")
+    assert process.returncode == 0, errors
+    log = (postgres.directory / "log").read_text()
+    statements = [line.split("statement: ")[1] for line in log.splitlines() if "statement: " in line]
+    expected = [[f"SELECT 'read {n}'", "BEGIN", f"SELECT 'write {n}'", "COMMIT"] for n in range(3)]
+    assert statements[statements.index(expected[0][0]) :] == [*itertools.chain(*expected)]

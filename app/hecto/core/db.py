@@ -11,7 +11,7 @@ import psycopg2
 import psycopg2.extensions
 from gevent.socket import wait_read, wait_write
 from sqlalchemy import BigInteger, DateTime, Engine, Identity, MetaData, create_engine, event
-from sqlalchemy.engine import URL, ExceptionContext
+from sqlalchemy.engine import URL, Connection, ExceptionContext
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 from sqlalchemy.pool import QueuePool
 
@@ -111,8 +111,13 @@ class Database:
         event.listen(self.engine, "connect", self._on_connect)
         event.listen(self.engine, "handle_error", self._on_error)
         self.write_session = sessionmaker(self.engine, expire_on_commit=False)
-        # Reads that are one statement each need no BEGIN and ROLLBACK around them: two round trips less.
-        self.read_session = sessionmaker(self.engine.execution_options(isolation_level="AUTOCOMMIT"))
+        # Reads that are one statement each need no BEGIN and ROLLBACK around them: two round trips less. Not by
+        # SQLAlchemy's isolation_level, which asks the server to end it, when nothing expects an error any more: a
+        # connection lost at that moment never came back to the pool.
+        reads = self.engine.execution_options()
+        event.listen(self.engine, "checkout", self._on_checkout)
+        event.listen(reads, "engine_connect", self._on_read)
+        self.read_session = sessionmaker(reads)
 
     def probe(self) -> None:
         """Ask the database for a sign of life; raises what SQLAlchemy raises."""
@@ -133,6 +138,13 @@ class Database:
     def restarts(self) -> bool:
         """Whether connections are refused since so short a time that they may be made again in a moment."""
         return self._refused_since is not None and time.monotonic() - self._refused_since < RESTART_SECONDS
+
+    def _on_checkout(self, connection: Any, *_: Any) -> None:
+        connection.autocommit = False
+
+    def _on_read(self, connection: Connection) -> None:
+        raw: Any = connection.connection.dbapi_connection
+        raw.autocommit = True
 
     def _on_connect(self, *_: Any) -> None:
         self._refused_since = None
