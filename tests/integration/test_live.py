@@ -114,6 +114,13 @@ def test_a_socket_ends_with_its_sign_in_on_every_instance(member, instances, lis
     wait_until(lambda: closed(listener), "the end of the socket", seconds=5)
 
 
+def test_a_socket_ends_when_its_sign_in_runs_out(member, instances, listen, sql):
+    sql(f"UPDATE user_session SET expires_at = now() + interval '2 s' WHERE user_id = {member.user_id}")
+    listener = listen(member.at(instances[1]))
+    wait_until(lambda: closed(listener), "the end of the socket", seconds=30)
+    assert member.get("/api/me").status_code == 401
+
+
 def test_an_account_that_is_made_inactive_hears_nothing_more(admin, member, instances, listen):
     listener = listen(member.at(instances[1]))
     user = admin.get(f"/api/users/{member.user_id}").json()

@@ -215,7 +215,8 @@ class Gate:
             fits = record.kind == "browser" and same(record.secret_digest, digest(credentials.secret))
         if not fits:
             raise SessionEnded
-        return Actor(record.user_id, record.name, record.email, frozenset(record.permissions), record.session_id)
+        permissions = frozenset(record.permissions)
+        return Actor(record.user_id, record.name, record.email, permissions, record.session_id, record.expires_at)
 
 
 def _key(session_id: str) -> str:

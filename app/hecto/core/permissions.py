@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -27,6 +28,8 @@ class Actor:
     email: str
     permissions: frozenset[str]
     session_id: str
+    # When the sign-in runs out, in seconds since 1970.
+    ends: float = math.inf
 
     def may(self, permission: str) -> bool:
         """Whether one of this user's roles grants the permission."""

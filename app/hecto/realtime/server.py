@@ -10,6 +10,7 @@ import gevent
 from flask import Flask, request
 from flask_socketio import ConnectionRefusedError, SocketIO, join_room
 
+from hecto.core import clock
 from hecto.core.endpoints import cookie_name
 from hecto.core.errors import DomainError
 from hecto.core.live import list_room, session_room, user_room
@@ -24,6 +25,11 @@ LARGEST_MESSAGE = 100_000
 # Within this time a draining instance has closed all of its connections, in so many waves.
 MOVE_SECONDS = 1.0
 WAVES = 10
+
+# Between two looks for sockets whose sign-in has run out.
+LOOK_SECONDS = 10.0
+# Where the environment of a socket's handshake keeps when its sign-in runs out.
+ENDS = "hecto.ends"
 
 # The list rooms and the permission each needs.
 LISTS = {"tasks": "tasks.read"}
@@ -59,6 +65,17 @@ class Realtime:
         if not server.manager_initialized:
             server.manager_initialized = True
             server.manager.initialize()
+            gevent.spawn(self._end_expired)
+
+    def _end_expired(self) -> None:
+        """Close the sockets of sign-ins that have run out. A browser then asks, and is told to sign in again."""
+        server = self.socketio.server
+        while True:
+            gevent.sleep(LOOK_SECONDS)
+            now = clock.now().timestamp()
+            for sid, socket in list(self.bus.get_participants("/", None)):
+                if server.environ.get(socket, {}).get(ENDS, math.inf) <= now:
+                    server.disconnect(sid, ignore_queue=True)
 
     def _move_all(self) -> None:
         """Close every connection, so that clients come back at another instance; a roll must not wait for them."""
@@ -80,6 +97,7 @@ class Realtime:
 
     def _connect(self, auth: Any = None) -> None:
         actor = self._identify(auth)
+        request.environ[ENDS] = actor.ends
         join_room(user_room(actor.id))
         join_room(session_room(actor.session_id))
         for name, permission in LISTS.items():
