@@ -266,7 +266,7 @@ def _run(context: Context, endpoint: Endpoint, path: dict[str, Any]) -> Response
         return _respond(endpoint.view(context, **path), endpoint.status)
     if request.method in READS:
         return context.read(work)
-    key = idempotency.read(request, context.actor and context.actor.id, context.services.tokens)
+    key = idempotency.read(request, context.actor.id if context.actor else None, context.services.tokens)
     if key is None:
         return context.write(work)
     return _run_once(context, work, key)
