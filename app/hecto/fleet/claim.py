@@ -35,14 +35,14 @@ def take(
     return state.claim, before if before is not mine else None
 
 
-def give_back(layout: Layout, who: str, run: str) -> bool:
-    """End the claim; returns whether there was one of ours. Another's stays."""
+def give_back(layout: Layout, who: str, run: str) -> Claim | None:
+    """End the claim; returns it, or nothing when there was none of ours. Another's stays."""
     state = states.load(layout.fleet_state)
     if state.claim is None or not is_of(state.claim, who, run):
-        return False
-    state.claim = None
+        return None
+    ended, state.claim = state.claim, None
     states.save(layout.fleet_state, state)
-    return True
+    return ended
 
 
 def is_of(claim: Claim, who: str, run: str) -> bool:

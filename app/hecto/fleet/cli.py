@@ -81,6 +81,9 @@ def parser() -> argparse.ArgumentParser:
     )
     claim.add_argument("--take-over", action="store_true", help="although another has it")
     unclaim = command("unclaim", commands.unclaim, "give the host back")
+    unclaim.add_argument(
+        "--failed", metavar="WHY", help="why the run that ends here did not get there, for the history"
+    )
     secrets = command("secrets", commands.secrets, "write secrets, a JSON object of names and values on standard input")
 
     _looking((apply, roll, activate, finish, secrets))
@@ -100,6 +103,9 @@ def _signing(subs: Iterable[argparse.ArgumentParser]) -> None:
     for sub in subs:
         sub.add_argument("--who", metavar="NAME", help="for others and the history; default: the user behind sudo")
         sub.add_argument("--run", default="", metavar="ID", help="tells one deploy of the same person from another")
+        sub.add_argument(
+            "--what", metavar="RUN", help="a step of what, for the history: deploy, rollback, restart, scale"
+        )
 
 
 def _waiting(subs: Iterable[argparse.ArgumentParser]) -> None:

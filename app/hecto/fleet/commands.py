@@ -139,8 +139,12 @@ def claim(options: Options, layout: Layout, _: Supervisor) -> int:
 
 def unclaim(options: Options, layout: Layout, _: Supervisor) -> int:
     """Give the host back."""
-    with _alone(options, layout):
-        was_ours = claims.give_back(layout, audit.who(options.who), options.run)
+    with _alone(options, layout) as done:
+        given_back = claims.give_back(layout, audit.who(options.who), options.run)
+        was_ours = given_back is not None
+        if given_back and options.failed:
+            # Of a run that was refused between two commands no other line tells.
+            done.update(changed=True, release=given_back.release, result=options.failed.splitlines()[0])
     _report(options, {"changed": was_ours}, "the host is free" if was_ours else "there was no claim of yours")
     return OK
 
@@ -193,11 +197,12 @@ def _alone(options: Options, layout: Layout) -> Iterator[dict[str, Any]]:
             raise
         if done.pop("changed", False):
             said = {name: value for name, value in done.items() if value not in ([], None, "", False)}
-            _note(options, layout, begun, **said, result="done")
+            _note(options, layout, begun, **{"result": "done", **said})
 
 
 def _note(options: Options, layout: Layout, begun: float, **result: Any) -> None:
-    audit.write(layout.history, audit.who(options.who), options.name, time.monotonic() - begun, result)
+    what = {"what": options.what} if options.what else {}
+    audit.write(layout.history, audit.who(options.who), options.name, time.monotonic() - begun, what | result)
 
 
 def _current(layout: Layout) -> str:

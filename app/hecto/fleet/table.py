@@ -52,9 +52,9 @@ def roll_due(due: dict[int, list[str]]) -> str:
 
 
 def history_line(line: dict[str, Any]) -> str:
-    """One line of the history: when, who, what, for how long, and how it went."""
-    what = " ".join(str(part) for part in (line.get("command"), line.get("release")) if part)
+    """One line of the history: when, who, which step of what, for how long, and how it went."""
+    step = " ".join(str(part) for part in (line.get("command"), line.get("release")) if part)
     return (
-        f"{line.get('time', '')}  {line.get('who', ''):<20}  {what:<24}  "
+        f"{line.get('time', '')}  {line.get('who', ''):<20}  {line.get('what', ''):<8}  {step:<24}  "
         f"{line.get('seconds', 0):>6} s  {line.get('result', '')}"
     )

@@ -188,6 +188,17 @@ def test_every_change_is_in_the_history(
     assert stat.S_IMODE(layout.history.stat().st_mode) == 0o640
 
 
+def test_a_run_that_was_refused_leaves_a_line(layout: Layout, run: Run) -> None:
+    ada = ("--who", "ada", "--run", "1", "--what", "deploy")
+    run("claim", *ada, "--release", NEW)
+    assert run("unclaim", "--who", "bob", "--failed", "not his")[1] == {"changed": False}
+    assert audit.read(layout.history) == []
+    assert run("unclaim", *ada, "--failed", "The database refuses it.\nAnd more.")[1] == {"changed": True}
+    (line,) = audit.read(layout.history)
+    assert (line["who"], line["what"], line["command"], line["release"]) == ("ada", "deploy", "unclaim", NEW)
+    assert line["result"] == "The database refuses it."
+
+
 def test_the_history_for_people_and_for_scripts(
     layout: Layout, processes: Processes, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -197,11 +208,11 @@ def test_the_history_for_people_and_for_scripts(
     # A crash cut a line short: the next one is readable all the same.
     with layout.history.open("a") as file:
         file.write('{"time": "20')
-    audit.write(layout.history, "bob", "finish", 0.1, {"release": NEW, "result": "done"})
+    audit.write(layout.history, "bob", "finish", 0.1, {"what": "deploy", "release": NEW, "result": "done"})
     assert fleet(layout, processes, "history") == 0
     first, second = capsys.readouterr().out.splitlines()
     assert first.split()[1:] == ["ada", "roll", NEW, "12.3", "s", "done"]
-    assert second.split()[1:] == ["bob", "finish", NEW, "0.1", "s", "done"]
+    assert second.split()[1:] == ["bob", "deploy", "finish", NEW, "0.1", "s", "done"]
     assert fleet(layout, processes, "history", "--json", "--lines", "1") == 0
     assert json.loads(capsys.readouterr().out)["who"] == "bob"
 

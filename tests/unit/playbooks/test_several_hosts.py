@@ -38,6 +38,10 @@ def test_a_failure_takes_back_what_was_moved_and_says_why(make: Make) -> None:
     assert f"b, at 'Batch | 1 of 2, instance 1': On release {NEW} instance-1 never was ready" in said
     assert f"a is back on release {OLD}" in said
     assert "c is back" not in said
+    steps = [(line["what"], line["command"], line["release"]) for line in hosts.history("a")]
+    assert steps == [("deploy", "activate", NEW), ("return", "activate", OLD), ("deploy", "unclaim", NEW)]
+    for name in "abc":
+        assert hosts.history(name)[-1]["result"].startswith("b, at 'Batch | 1 of 2, instance 1': On release")
 
 
 def test_a_failure_takes_back_what_a_run_before_it_moved(make: Make) -> None:
@@ -72,6 +76,9 @@ def test_a_refused_migration_frees_every_host(make: Make) -> None:
     assert not well
     assert hosts.claims() == {}, said
     assert hosts.calls("roll") == []
+    (line,) = hosts.history("b")
+    assert (line["what"], line["release"]) == ("deploy", NEW)
+    assert "revision 0009" in line["result"]
     words = said.partition("Stop | Say what happened")[2]
     assert (
         words.count("    a, at 'Migrate | Migrate the database and make the first administrator': revision 0009") == 2
