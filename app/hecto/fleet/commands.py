@@ -183,6 +183,7 @@ def _alone(options: Options, layout: Layout) -> Iterator[dict[str, Any]]:
         yield done
         return
     with exclusive(layout.lock):
+        audit.turn(layout.history)
         begun = time.monotonic()
         goal = {"release": release} if (release := getattr(options, "release", None)) else {}
         try:

@@ -217,6 +217,19 @@ def test_the_history_for_people_and_for_scripts(
     assert json.loads(capsys.readouterr().out)["who"] == "bob"
 
 
+def test_the_history_grows_no_further_than_twice_a_size(
+    layout: Layout, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "LARGEST", 500)
+    for number in range(40):
+        audit.write(layout.history, "ada", "roll", number, {"result": "done"})
+        run("unclaim")
+    numbers = [line["seconds"] for line in audit.read(layout.history)]
+    assert numbers == list(range(40 - len(numbers), 40)), "one is lost that is newer than one that is kept"
+    assert 5 < len(numbers) < 15
+    assert {file.name for file in layout.log.iterdir()} == {"fleet.log", "fleet.log.1"}
+
+
 def test_a_history_that_cannot_be_written_stops_nothing(
     host: Host, layout: Layout, processes: Processes, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
