@@ -86,7 +86,7 @@ def load(path: Path) -> State:
                 f"{path} was written by a newer hecto-fleet (format {content['format']}, this one knows {FORMAT}). "
                 "Nothing was done. Use the one of the newest release: /opt/hecto/releases/ID/bin/hecto-fleet."
             )
-        last, before = (_release(content[name]) for name in ("last_good", "good_before"))
+        last, before = _release(content["last_good"]), _release(content.get("good_before"))
         return State(last, before, _roll(content["roll"]), _claim(content["claim"]))
     except FileNotFoundError:
         return State()

@@ -281,6 +281,11 @@ def test_the_state_comes_back_as_it_was(layout: Layout) -> None:
     assert stat.S_IMODE(layout.fleet_state.stat().st_mode) == 0o600
 
 
+def test_a_state_from_before_there_was_a_second_release_to_go_back_to(layout: Layout) -> None:
+    layout.fleet_state.write_text(json.dumps({"format": 1, "last_good": OLD, "roll": None, "claim": None}))
+    assert states.load(layout.fleet_state) == State(OLD)
+
+
 def test_status_for_a_person_tells_of_a_deploy(
     host: Host, layout: Layout, processes: Processes, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
