@@ -41,7 +41,9 @@ class Hosts:
         (root / "calls").touch()
         self._copy_the_project()
         facts = {
-            "ansible_connection": "local",
+            # Where nobody listens.
+            "ansible_host": "127.0.0.1",
+            "ansible_port": 1,
             "ansible_become": False,
             "ansible_python_interpreter": sys.executable,
             "hecto_who": WHO,
@@ -49,7 +51,13 @@ class Hosts:
             "hecto_database_pool": 4,
             "hecto_release_command": ["sh", "-c", f"echo '{json.dumps({'id': NEW, 'built': False})}'"],
         }
-        hosts = {name: {"ansible_shell_executable": str(root / name / "sh")} for name in names}
+        hosts = {
+            name: {
+                "ansible_shell_executable": f"{root / name}/sh",
+                "ansible_connection": f"{{{{ 'ssh' if '{root / name}/gone' is exists else 'local' }}}}",
+            }
+            for name in names
+        }
         (root / "hosts.yml").write_text(yaml.safe_dump({"app": {"hosts": hosts, "vars": facts}}))
 
     def layout(self, name: str) -> Layout:
@@ -103,6 +111,11 @@ class Hosts:
     def breaks(self, name: str, release: str) -> None:
         """From now on a release never gets ready on a host."""
         (self.root / name / "broken").write_text(release)
+
+    def breaks_with(self, name: str, other: str) -> None:
+        """The new release never gets ready on a host, and by then another one cannot be reached any more."""
+        self.breaks(name, NEW)
+        (self.root / name / "takes").symlink_to(self.root / other / "gone")
 
     def pool_is_due(self, name: str) -> None:
         """Both instances hold another number of connections than they should."""

@@ -83,6 +83,8 @@ def roll(options: Namespace) -> dict[str, Any]:
     claim.require(known, options.who, options.run)
     if options.release in (HOST / "broken").read_text():
         instances(dict.fromkeys(running, str(known.last_good)))
+        if (HOST / "takes").is_symlink():
+            (HOST / "takes").touch()
         raise ReturnedError(
             f"On release {options.release} instance-1 never was ready. Everything is back on what it ran before."
         )

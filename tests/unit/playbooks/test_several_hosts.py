@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,6 +54,20 @@ def test_a_failure_takes_back_what_a_run_before_it_moved(make: Make) -> None:
     assert hosts.running() == dict.fromkeys("ab", (OLD, OLD)), said
     assert {hosts.layout(name).current_release() for name in "ab"} == {OLD}
     assert f"a is back on release {OLD}" in said
+
+
+@pytest.mark.skipif(not shutil.which("ssh"), reason="only a client of ssh tells that a host is gone")
+def test_a_host_that_is_gone_keeps_no_other_from_going_back(make: Make) -> None:
+    hosts = make("a", "b", "c", "d")
+    hosts.breaks_with("c", "a")
+    well, said = hosts.play("rolling-deploy.yml")
+    assert not well
+    assert hosts.running() == {"a": (NEW, NEW), **dict.fromkeys("bcd", (OLD, OLD))}, said
+    assert set(hosts.claims()) == {"a"}
+    last = said.partition("Return | Say what happened")[2]
+    assert f"c, at 'Batch | 1 of 2, instance 1': On release {NEW}" in last
+    assert "a could not be taken back: " in last
+    assert f"b is back on release {OLD}" in last
 
 
 def test_a_refused_claim_is_told_on_every_host(make: Make) -> None:
