@@ -14,6 +14,9 @@ from control.shell import attempt, run
 from control.site import ROOT, Site
 from control.tools import environment, tool
 
+# A site may run on this very machine, as that of ./hecto up does: who works on it comes before who changes it.
+POLITELY = ("nice", "--adjustment=10")
+
 _TASK = re.compile(r"^(?:TASK|RUNNING HANDLER) \[(?:(?P<role>[a-z_]+) : )?(?P<task>.*)\] \**$")
 _ERROR_STARTS = ("fatal:", "[ERROR]", "ERROR!", "failed:")
 _PLAY = re.compile(r"^PLAY \[(?P<name>.*)\] \**$")
@@ -35,7 +38,7 @@ def run_playbook(
         follower = Follower(current, by_play=playbook != "site.yml")
         try:
             run(
-                [tool("ansible-playbook"), *arguments, ROOT / "playbooks" / playbook],
+                [*POLITELY, tool("ansible-playbook"), *arguments, ROOT / "playbooks" / playbook],
                 log=log,
                 env=env,
                 cwd=ROOT,

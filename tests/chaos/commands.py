@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from control.host import ssh_command
+from control.playbook import POLITELY
 from control.site import ROOT, Site
 from control.tools import environment, tool
 
@@ -150,7 +151,7 @@ class Hecto:
             return self._run([ROOT / "hecto", "deploy"])
         wanted = json.dumps({"hecto_release_command": list(release)})
         playbook = ROOT / "playbooks" / "rolling-deploy.yml"
-        return self._run([tool("ansible-playbook"), "-i", ROOT / "inventory" / "local", playbook, "-e", wanted])
+        return self._run([*POLITELY, tool("ansible-playbook"), "-i", ROOT / "inventory" / "local", playbook, "-e", wanted])
 
     def rollback(self) -> Done:
         """Back to the last good release before the present one."""

@@ -23,8 +23,8 @@ from tests.chaos.variants import BROKEN, NEXT, Built, build
 
 RESULTS = ROOT / "bench" / "results"
 COMMAND = "./hecto bench chaos --seed {seed} --requests {requests}"
-# A third of what two cores carry with everything on them: latency then shows what a fault does, not a full machine.
-RATE, CLIENTS = 110.0, 48
+# A quarter of what two cores carry with everything on them: latency then shows what a fault does, not a full machine.
+RATE, CLIENTS = 90.0, 48
 INSTANCES, MORE = 12, 14
 KILLS = 64
 QUIET_SECONDS = 120.0
