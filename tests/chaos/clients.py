@@ -32,7 +32,7 @@ class Client:
         # Half of them repeat what got no answer under one key, as browsers do; the others never repeat anything.
         self.careful = number % 2 == 0
         self._host = host
-        self._connection = connection
+        self.connection = connection
         self._world = world
         self._writer = writer
         self._serial = itertools.count(1)
@@ -150,7 +150,7 @@ class Client:
     def _attempt(self, operation: Operation, head: bytes, content: bytes) -> Answer | None:
         begin, answer, error = now(), None, ""
         try:
-            answer = self._connection.request(head, content)
+            answer = self.connection.request(head, content, repeatable=operation.keyed or head.startswith(b"GET "))
         except NoAnswer as problem:
             error = str(problem)
         operation.status = answer.status if answer else 0

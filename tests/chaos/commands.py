@@ -151,7 +151,9 @@ class Hecto:
             return self._run([ROOT / "hecto", "deploy"])
         wanted = json.dumps({"hecto_release_command": list(release)})
         playbook = ROOT / "playbooks" / "rolling-deploy.yml"
-        return self._run([*POLITELY, tool("ansible-playbook"), "-i", ROOT / "inventory" / "local", playbook, "-e", wanted])
+        return self._run(
+            [*POLITELY, tool("ansible-playbook"), "-i", ROOT / "inventory" / "local", playbook, "-e", wanted]
+        )
 
     def rollback(self) -> Done:
         """Back to the last good release before the present one."""

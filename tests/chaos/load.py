@@ -127,7 +127,15 @@ def main() -> None:
     load.sign_in()
     _say({"ready": True, "run": load.run})
     load.work(options.rate, options.requests, options.seconds)
-    _say({"operations": load.done, "left_out": load.left_out, "longest_wait": round(load.longest_wait, 3)})
+    reopened = sum(client.connection.reopened for client in load.clients)
+    _say(
+        {
+            "operations": load.done,
+            "left_out": load.left_out,
+            "longest_wait": round(load.longest_wait, 3),
+            "reopened": reopened,
+        }
+    )
 
 
 def _say(what: dict[str, Any]) -> None:

@@ -91,6 +91,7 @@ def make(campaign: Campaign, operations: Sequence[Operation], evidence: Evidence
         "not_found": sum(attempt.status == 404 for _, attempt in every),
         "repeated_by_clients": len(every) - len(operations),
         "retried_by_nginx": evidence.nginx.get("retried", 0),
+        "reopened_by_clients": campaign.done.get("reopened", 0),
         "replayed": sum(attempt.replayed for _, attempt in every),
         "unknown": sum(operation.outcome == "unknown" for operation in operations),
         **findings.figures(found),

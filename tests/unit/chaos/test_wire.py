@@ -39,7 +39,7 @@ class Server:
                 self.requests += 1
                 parts = self.answers.pop(0).split(b"|")
                 # Decided before the client has its answer: what a test adds after that is for the next connection.
-                is_last = not self.answers
+                is_last = not self.answers or parts == [b""]
                 for part in parts:
                     connection.sendall(part)
                     gevent.sleep(0.01)
@@ -77,7 +77,7 @@ def connection(server: Server, certificate: Path) -> Iterator[Connection]:
 
 def test_one_connection_for_many(server: Server, connection: Connection) -> None:
     server.answers = [WHOLE, b"HTTP/1.1 204 No Content\r\n\r\n", WHOLE.replace(b"\r\n\r\nhello", b"\r\n\r\n|hel|lo")]
-    answers = [connection.request(b"GET / HTTP/1.1\r\n\r\n") for _ in range(3)]
+    answers = [connection.request(b"GET / HTTP/1.1\r\n\r\n", repeatable=True) for _ in range(3)]
     assert [(answer.status, answer.body) for answer in answers] == [(201, b"hello"), (204, b""), (201, b"hello")]
     assert answers[0].says(b"idempotency-replayed: true")
     assert not answers[1].says(b"idempotency-replayed: true")
@@ -103,18 +103,44 @@ def test_what_is_not_whole_is_no_answer_and_not_repeated(server: Server, connect
 
 def test_a_connection_that_was_closed_meanwhile_is_opened_anew(server: Server, connection: Connection) -> None:
     server.answers = [WHOLE]
-    connection.request(b"GET / HTTP/1.1\r\n\r\n")
+    connection.request(b"GET / HTTP/1.1\r\n\r\n", repeatable=True)
     server.answers = [WHOLE]
     gevent.sleep(0.1)
-    assert connection.request(b"GET / HTTP/1.1\r\n\r\n").status == 201
+    assert connection.request(b"GET / HTTP/1.1\r\n\r\n", repeatable=True).status == 201
     assert (server.connections, server.requests) == (2, 2)
+
+
+def test_what_may_be_repeated_goes_over_another_connection_when_one_from_before_is_closed(
+    server: Server, connection: Connection
+) -> None:
+    server.answers = [WHOLE, b"", WHOLE]
+    answers = [connection.request(b"GET / HTTP/1.1\r\n\r\n", repeatable=True) for _ in range(2)]
+    assert [answer.status for answer in answers] == [201, 201]
+    assert (server.connections, server.requests, connection.reopened) == (2, 3, 1)
+
+
+def test_what_may_not_be_repeated_has_a_connection_of_its_own(server: Server, connection: Connection) -> None:
+    server.answers = [WHOLE, WHOLE, b"", WHOLE]
+    for _ in range(2):
+        connection.request(b"POST / HTTP/1.1\r\n\r\n")
+    with pytest.raises(NoAnswer):
+        connection.request(b"POST / HTTP/1.1\r\n\r\n")
+    assert (server.connections, server.requests, connection.reopened) == (3, 3, 0)
+
+
+def test_an_answer_that_has_begun_is_not_asked_for_again(server: Server, connection: Connection) -> None:
+    server.answers = [WHOLE, WHOLE[:-2]]
+    connection.request(b"GET / HTTP/1.1\r\n\r\n", repeatable=True)
+    with pytest.raises(NoAnswer):
+        connection.request(b"GET / HTTP/1.1\r\n\r\n", repeatable=True)
+    assert server.requests == 2
 
 
 def test_silence_ends(server: Server, connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wire, "TIMEOUT", 0.2)
     server.answers = [b"|" * 100]
     with pytest.raises(NoAnswer, match="nothing within"):
-        connection.request(b"GET / HTTP/1.1\r\n\r\n")
+        connection.request(b"GET / HTTP/1.1\r\n\r\n", repeatable=True)
 
 
 def test_a_client_that_waits_does_not_stop_the_others(
