@@ -23,8 +23,8 @@ from tests.chaos.variants import BROKEN, NEXT, Built, build
 
 RESULTS = ROOT / "bench" / "results"
 COMMAND = "./hecto bench chaos --seed {seed} --requests {requests}"
-# A third of what two cores carry with everything on them (a request with all that belongs to it took 11 ms of CPU, spread
-# over 12 instances): latency then shows what a fault does, not a full machine.
+# A third of what two cores carry with everything on them. A request with all that belongs to it took 11 ms of CPU,
+# spread over 12 instances: latency then shows what a fault does, not a full machine.
 RATE, CLIENTS = 60.0, 48
 INSTANCES, MORE = 12, 14
 KILLS = 64
