@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import time
 from pathlib import Path
@@ -245,10 +246,10 @@ def _taken(port: int) -> str:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port in TIME_WAIT is free
         try:
             probe.bind(("127.0.0.1", port))
-        except PermissionError:
-            pass  # A port below 1024: we may not have it, but podman, which runs as root, may.
         except OSError as error:
-            return error.strerror or str(error)
+            # One below 1024 we may not have, but podman, which runs as root, may.
+            if error.errno != errno.EACCES:
+                return error.strerror or str(error)
         else:
             return ""
     with socket.socket() as probe:

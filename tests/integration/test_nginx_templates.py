@@ -10,8 +10,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[2]
 ROLE = ROOT / "roles/nginx"
 SAID = "{'names': __nginx_alternative_names, 'fits': __nginx_key_fits, 'due': __nginx_site_due}"
@@ -71,7 +69,6 @@ def render(directory: Path, **variables: Any) -> tuple[str, dict[str, Any]]:
     return (directory / "nginx.conf").read_text(), json.loads((directory / "certificate.json").read_text())
 
 
-@pytest.mark.skipif(shutil.which("nginx", path="/usr/sbin:/usr/bin") is None, reason="needs nginx")
 def test_a_thousand_instances_and_names_of_every_kind(tmp_path: Path) -> None:
     certificate(tmp_path, "site")
     text, said = render(
