@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import getpass
+import http.client
 import json
 import os
 import shutil
+import socket
+import ssl
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLE = ROOT / "roles/nginx"
@@ -69,6 +77,109 @@ def render(directory: Path, **variables: Any) -> tuple[str, dict[str, Any]]:
     return (directory / "nginx.conf").read_text(), json.loads((directory / "certificate.json").read_text())
 
 
+def place(directory: Path, text: str) -> Path:
+    """Write the configuration so that nginx needs nothing outside of the directory."""
+    for path, other in (
+        ("/etc/nginx/hecto.pem;\nssl_certificate_key", f"{directory}/site.crt;\nssl_certificate_key"),
+        ("/etc/nginx/hecto.pem", f"{directory}/site.key"),
+        ("/var/log/nginx", str(directory)),
+        ("/run/nginx.pid", f"{directory}/nginx.pid"),
+        ("/run/hecto", str(directory)),
+        ("/opt/hecto", str(directory)),
+    ):
+        text = text.replace(path.replace("\n", "\n    "), other.replace("\n", "\n    "))
+    file = directory / "checked.conf"
+    file.write_text(text)
+    return file
+
+
+def nginx(file: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["nginx", "-e", file.with_name("error.log"), "-c", file, *options],
+        env={"PATH": "/usr/sbin:/usr/bin"}, text=True, capture_output=True, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def edge(tmp_path: Path) -> Iterator[Path]:
+    """The socket of an nginx as the role configures it, all of whose instances are away."""
+    certificate(tmp_path, "site")
+    text = render(
+        tmp_path,
+        nginx_public_url="https://127.0.0.1:18443",
+        nginx_http_port=18080,
+        nginx_https_port=18443,
+        nginx_ipv6=False,
+        nginx_workers=1,
+    )[0]
+    for port in (18443, 18080):
+        text = text.replace(f"listen {port}", f"listen unix:{tmp_path}/{port}.sock")
+    (tmp_path / "static").mkdir()
+    (tmp_path / "static" / "app.js").touch()
+    # The directory is of whoever runs this.
+    file = place(tmp_path, text.replace("user www-data;", f"user {getpass.getuser()};"))
+    done = nginx(file)
+    assert done.returncode == 0, done.stderr
+    yield tmp_path / "18443.sock"
+    done = nginx(file, "-s", "stop")
+    assert done.returncode == 0, done.stderr
+
+
+@contextmanager
+def connected(edge: Path) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(10)
+        connection.connect(str(edge))
+        yield connection
+
+
+def answered(connection: socket.socket, head: str) -> tuple[http.client.HTTPResponse, bytes]:
+    """The answer to a request that is sent as it stands."""
+    connection.sendall(f"{head}\r\nConnection: close\r\n\r\n".encode())
+    answer = http.client.HTTPResponse(connection)
+    answer.begin()
+    return answer, answer.read()
+
+
+HOST = "Host: 127.0.0.1"
+PROBLEMS = {
+    "no request": ("GET / HTTP/1.1\r\nHost: a b\r\nHost: c", 400),
+    "no path": ("GET  HTTP/1.1", 400),
+    "a long address": (f"GET /api/tasks?q={'x' * 9000} HTTP/1.1\r\n{HOST}", 414),
+    "a long header": (f"GET /api/tasks HTTP/1.1\r\n{HOST}\r\nCookie: {'x' * 9000}", 431),
+    "an unknown encoding": (f"POST /api/tasks HTTP/1.1\r\n{HOST}\r\nTransfer-Encoding: best", 501),
+    "another version": (f"GET / HTTP/3.1\r\n{HOST}", 505),
+    "what is for the host alone": (f"GET /metrics HTTP/1.1\r\n{HOST}", 404),
+    "a missing asset": (f"GET /static/none.js HTTP/1.1\r\n{HOST}", 404),
+    "a directory": (f"GET /static/ HTTP/1.1\r\n{HOST}", 404),
+    "a write to an asset": (f"POST /static/app.js HTTP/1.1\r\n{HOST}\r\nContent-Length: 0", 405),
+    "the address of a problem": (f"GET /hecto-problem/400 HTTP/1.1\r\n{HOST}", 404),
+    "too large a body": (f"POST /api/tasks HTTP/1.1\r\n{HOST}\r\nContent-Length: 9000000", 413),
+    "another name": ("GET /api/tasks HTTP/1.1\r\nHost: other.example", 421),
+    "no instance": (f"GET /api/tasks HTTP/1.1\r\n{HOST}", 503),
+}
+
+
+def test_what_nginx_refuses_is_a_problem_too(edge: Path) -> None:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    for name, (head, status) in PROBLEMS.items():
+        with connected(edge) as plain, context.wrap_socket(plain) as connection:
+            answer, body = answered(connection, head)
+        assert (answer.status, answer.getheader("Content-Type")) == (status, "application/problem+json"), name
+        problem = json.loads(body)
+        assert problem["status"] == status, name
+        assert problem["request_id"] == answer.getheader("X-Request-ID"), name
+        assert problem["title"], name
+        assert problem["detail"].endswith("."), name
+
+
+def test_who_leaves_out_the_s_of_https_is_led_to_it(edge: Path) -> None:
+    with connected(edge) as connection:
+        answer, _ = answered(connection, "GET /tasks?q=bolts HTTP/1.1\r\nHost: 127.0.0.1:18443")
+    assert (answer.status, answer.getheader("Location")) == (308, "https://127.0.0.1:18443/tasks?q=bolts")
+
+
 def test_a_thousand_instances_and_names_of_every_kind(tmp_path: Path) -> None:
     certificate(tmp_path, "site")
     text, said = render(
@@ -85,18 +196,7 @@ def test_a_thousand_instances_and_names_of_every_kind(tmp_path: Path) -> None:
     assert {"IP:fd00::7", "IP:2001:db8::1", "IP:2001:db8::2", "IP:192.0.2.7", "DNS:erp.example.com"} <= set(
         said["names"]
     )
-    for path, other in (
-        ("/etc/nginx/hecto.pem;\nssl_certificate_key", f"{tmp_path}/site.crt;\nssl_certificate_key"),
-        ("/etc/nginx/hecto.pem", f"{tmp_path}/site.key"),
-        ("/var/log/nginx", str(tmp_path)),
-        ("/run/nginx.pid", f"{tmp_path}/nginx.pid"),
-    ):
-        text = text.replace(path.replace("\n", "\n    "), other.replace("\n", "\n    "))
-    (tmp_path / "checked.conf").write_text(text)
-    done = subprocess.run(
-        ["nginx", "-t", "-q", "-e", tmp_path / "error.log", "-c", tmp_path / "checked.conf"],
-        env={"PATH": "/usr/sbin:/usr/bin"}, text=True, capture_output=True, check=False,
-    )  # fmt: skip
+    done = nginx(place(tmp_path, text), "-t", "-q")
     assert done.returncode == 0, done.stderr
 
 
