@@ -17,6 +17,7 @@ from control.site import ROOT, Site
 from control.tools import tool
 from tests.chaos import evidence, history
 from tests.chaos.commands import Hecto, Host
+from tests.chaos.cores import Watch
 from tests.chaos.faults import Fault
 from tests.chaos.report import Report, make
 
@@ -75,6 +76,7 @@ class Campaign:
         self.hecto = Hecto(self.site, log)
         self.history = self.directory / "history.jsonl"
         self._load: subprocess.Popen[str] | None = None
+        self.cores = Watch()
         self._errors: IO[str] = (self.directory / "load.log").open("w")
         self.run = ""
         self.done: dict[str, Any] = {}
@@ -95,6 +97,7 @@ class Campaign:
             text=True,
         )
         self.run = self._hear()["run"]
+        self.cores.start()
 
     def end(self) -> Report:
         """Let the load come to its end, then hold what it did against what is there."""
@@ -103,6 +106,7 @@ class Campaign:
         self._load.stdin.close()
         self.done = self._hear()
         self._load.wait(END_SECONDS)
+        self.cores.stop()
         operations = list(history.read(self.history))
         found = evidence.gather(self.host, self.run, self.site, self._log_offset)
         return make(self, operations, found)
@@ -112,6 +116,7 @@ class Campaign:
         if self._load is not None and self._load.poll() is None:
             self._load.terminate()
             self._load.wait(END_SECONDS)
+        self.cores.stop()
         self._errors.close()
         self.host.close()
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.chaos import checker, findings
+from tests.chaos.cores import Look, shares
 from tests.chaos.evidence import Evidence
 from tests.chaos.history import WRITES, Attempt, Operation, attempts
 
@@ -60,9 +61,11 @@ class Report:
         lines = [f"  seed {self.seed}: {', '.join(figures)}"]
         for phase in self.phases:
             p50, p99, longest = phase["milliseconds"].values()
+            busy, stolen = phase["cores"].values()
             lines.append(
                 f"{phase['at']:7.1f} s  {phase['name']:<52} {phase['requests']:6} requests, {phase['failed']:3} failed"
                 f"  p50 {p50:6.1f}  p99 {p99:6.1f}  max {longest:7.1f} ms"
+                f"  cores {busy:3.0f} % busy, {stolen:.0f} % stolen"
             )
         return "\n".join(lines)
 
@@ -104,7 +107,7 @@ def make(campaign: Campaign, operations: Sequence[Operation], evidence: Evidence
         load=asdict(campaign.size) | campaign.done,
         requests=requests,
         nginx=evidence.nginx,
-        phases=[_phase(phase, every, begin) for phase in campaign.phases],
+        phases=[_phase(phase, every, begin, campaign.cores.looks) for phase in campaign.phases],
         events=[asdict(event) | {"at": round(event.at - begin, 1)} for event in campaign.events],
         findings=[finding._asdict() for finding in found[:SHOWN]],
         failures=[_failure(o, a, begin, bounded) for o, a, bounded in failed[:SHOWN]],
@@ -115,7 +118,9 @@ def _bounded(attempt: Attempt, phases: Iterable[Phase]) -> bool:
     return any(p.bounded and attempt.begin < p.end and attempt.end > p.begin for p in phases)
 
 
-def _phase(phase: Phase, every: Iterable[tuple[Operation, Attempt]], begin: float) -> dict[str, Any]:
+def _phase(
+    phase: Phase, every: Iterable[tuple[Operation, Attempt]], begin: float, looks: Sequence[Look]
+) -> dict[str, Any]:
     inside = [attempt for _, attempt in every if phase.begin <= attempt.begin < phase.end]
     times = sorted(attempt.end - attempt.begin for attempt in inside)
     failed = [attempt for attempt in inside if attempt.status not in ANSWERS]
@@ -128,6 +133,7 @@ def _phase(phase: Phase, every: Iterable[tuple[Operation, Attempt]], begin: floa
         "failed_seconds": round(max(a.end for a in failed) - min(a.end for a in failed), 1) if failed else 0,
         "bounded": phase.bounded,
         "milliseconds": {name: _at(times, part) for name, part in (("p50", 0.5), ("p99", 0.99), ("max", 1.0))},
+        "cores": shares(looks, phase.begin, phase.end),
     }
 
 
@@ -169,12 +175,13 @@ def markdown(values: dict[str, Any]) -> str:
         "## Phases",
         "",
         *_table(
-            ("at s", "phase", "s", "requests", "failed", "p50 ms", "p99 ms", "max ms"),
+            ("at s", "phase", "s", "requests", "failed", "p50 ms", "p99 ms", "max ms", "cores busy %", "stolen %"),
             [
                 (
                     *(p[key] for key in ("at", "name", "seconds", "requests")),
                     f"{p['failed']}{' (allowed)' * p['bounded']}",
                     *p["milliseconds"].values(),
+                    *p["cores"].values(),
                 )
                 for p in values["phases"]
             ],

@@ -8,6 +8,7 @@ from typing import Any
 
 from tests.chaos import long, report
 from tests.chaos.campaign import Event, Phase, Size
+from tests.chaos.cores import Look
 from tests.chaos.evidence import Evidence
 from tests.chaos.history import Attempt, Kind, Operation, Outcome, State
 from tests.chaos.report import Report
@@ -24,7 +25,13 @@ def made(*attempts: Attempt, phases: list[Phase], kills: int = 0) -> Report:
         for number, attempt in enumerate(attempts)
     ]  # fmt: skip
     campaign: Any = SimpleNamespace(
-        seed=1, size=Size(), done={"left_out": 0}, phases=phases, events=[Event(1.0, "kill", "kill -9", 0.0, kills)]
+        seed=1,
+        size=Size(),
+        done={"left_out": 0},
+        phases=phases,
+        events=[Event(1.0, "kill", "kill -9", 0.0, kills)],
+        # One of two cores is busy, a tenth of both is stolen.
+        cores=SimpleNamespace(looks=[Look(float(at), 100 * at, 20 * at, 200 * at) for at in range(201)]),
     )
     evidence = Evidence(Truth({}, []), list[State](), {"retried": 2}, {"cores": "2"})
     return report.make(campaign, operations, evidence)
@@ -49,6 +56,13 @@ def test_percentiles() -> None:
     attempts = [Attempt(float(number), number + number / 1000, 200) for number in range(1, 101)]
     phase = made(*attempts, phases=[Phase("all", 0.0, 200.0)]).phases[0]
     assert phase["milliseconds"] == {"p50": 51.0, "p99": 100.0, "max": 100.0}
+
+
+def test_how_much_of_the_cores_was_used_and_taken_away() -> None:
+    phases = [Phase("one", 3.0, 9.0), Phase("too short to tell", 0.2, 0.4), Phase("after it all", 300.0, 301.0)]
+    found = made(Attempt(4, 5, 200), phases=phases)
+    nothing = {"busy": 0.0, "stolen": 0.0}
+    assert [phase["cores"] for phase in found.phases] == [{"busy": 50.0, "stolen": 10.0}, nothing, nothing]
 
 
 def test_the_verdict_names_what_was_not_kept() -> None:
