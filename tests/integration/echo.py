@@ -1,0 +1,48 @@
+"""The app with some addresses more, for tests of the transport: what it says back, and what it holds."""
+
+from __future__ import annotations
+
+import gc
+import os
+from typing import Any
+from urllib.parse import parse_qs
+
+import orjson
+from greenlet import greenlet
+
+from hecto.realtime import frames, websocket
+from hecto.wsgi import app as hecto
+
+# As large as the largest message of the conformance cases, which read nothing while they send.
+LARGEST = 16 * 1024 * 1024
+
+server = hecto.extensions["realtime"].socketio.server
+# A client that is gone is to be noticed while a test waits.
+server.eio.ping_interval = server.eio.ping_timeout = 1
+
+
+@server.on("say")
+def say(sid: str, content: Any) -> None:
+    server.emit("said", content, to=sid, ignore_queue=True)
+
+
+def app(environ: dict[str, Any], start_response: Any) -> Any:
+    match environ["PATH_INFO"]:
+        case "/echo":
+            asked = parse_qs(environ["QUERY_STRING"])
+            opened = websocket.accept(environ, LARGEST, backlog=int(asked.get("backlog", [2 * LARGEST])[0]))
+            for message in opened.messages():
+                opened.send(frames.frame_of(message))
+            raise StopIteration
+        case "/held":
+            gc.collect()
+            held = {
+                "files": len(os.listdir("/proc/self/fd")),
+                "greenlets": sum(isinstance(one, greenlet) and not one.dead for one in gc.get_objects()),
+                "sessions": len(server.eio.sockets),
+                "environments": len(server.environ),
+            }
+            start_response("200 OK", [("Content-Type", "application/json")])
+            return [orjson.dumps(held)]
+        case _:
+            return hecto(environ, start_response)
