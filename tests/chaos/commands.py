@@ -190,6 +190,8 @@ class Hecto:
             done.stderr,
             round(time.monotonic() - begun, 2),
         )
-        with self._log.open("a") as log:
-            log.write(f"$ {found.words}\n{found.output}{found.errors}-> {found.code} in {found.seconds} s\n\n")
+        # What removes the site takes the log with it.
+        if self._log.parent.exists():
+            with self._log.open("a") as log:
+                log.write(f"$ {found.words}\n{found.output}{found.errors}-> {found.code} in {found.seconds} s\n\n")
         return found
