@@ -167,6 +167,13 @@ def frame_of(packet: Packet) -> bytes:
 class Engine(engineio.Server):  # type: ignore[misc]
     """The engine.io server of one process."""
 
+    # Its number in the fleet, which the ids of its sessions begin with: nginx sends their requests here by it.
+    instance = 0
+
+    def generate_id(self) -> str:
+        """An id that nobody guesses: ``N.`` and 20 characters."""
+        return f"{self.instance}.{super().generate_id()}"
+
     def __init__(self, **options: Any) -> None:
         if importlib.util.find_spec("geventwebsocket"):
             raise RuntimeError(

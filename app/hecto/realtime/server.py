@@ -56,6 +56,7 @@ class Realtime:
             ping_interval=25,
             ping_timeout=20,
         )
+        self.socketio.server.eio.instance = services.settings.instance
         self.socketio.on_event("connect", self._connect)
         services.teller.send = self.bus.send
         services.socketio_healthy = lambda: self.bus.listening
