@@ -10,13 +10,14 @@ from urllib.parse import parse_qs
 import orjson
 from greenlet import greenlet
 
-from hecto.realtime import frames, websocket
+from hecto.realtime import bus, frames, websocket
 from hecto.wsgi import app as hecto
 
 # As large as the largest message of the conformance cases, which read nothing while they send.
 LARGEST = 16 * 1024 * 1024
 
 server = hecto.extensions["realtime"].socketio.server
+bus.LINGER = 0.5
 # A client that is gone is to be noticed while a test waits.
 server.eio.ping_interval = server.eio.ping_timeout = 1
 

@@ -16,7 +16,7 @@ import requests
 
 from tests.integration.conftest import Client
 from tests.integration.peer import Peer
-from tests.servers import REPOSITORY, AppInstance, Site, wait_until
+from tests.servers import REPOSITORY, AppInstance, Redis, Site, wait_until
 from tests.unit.realtime.frames import BINARY, CLOSE, PING, TEXT, closing, masked
 
 POLLING = "/socket.io/?EIO=4&transport=polling"
@@ -256,6 +256,30 @@ def test_the_end_is_said_and_answered(echo: AppInstance, token: str, goes_back: 
     large.send(masked(TEXT, b"4" * 100_001))
     assert large.listen().code == 1009
     large.close()
+
+
+def test_a_room_is_heard_where_somebody_is_in_it_and_nowhere_else(
+    echo: AppInstance, member: Client, token: str, redis_server: Redis, goes_back: None
+) -> None:
+    channel = f"hecto:room:user:{member.user_id}"
+
+    def hearing() -> list[str]:
+        return redis_server.ask("PUBSUB", "NUMSUB", channel).split()
+
+    assert hearing() == [channel, "0"]
+    peers = [signed_in(echo, token) for _ in range(3)]
+    # Three sockets here, and two more instances that have none.
+    assert hearing() == [channel, "1"]
+    for peer in peers:
+        peer.close()
+    wait_until(lambda: hearing() == [channel, "0"], "the room to be left", seconds=10)
+    again = signed_in(echo, token)
+    assert hearing() == [channel, "1"]
+    task = member.create_task("heard again", assignee_id=member.user_id)
+    while not (packet := next_packet(again)).startswith('42["task.created"'):
+        continue
+    assert json.loads(packet[2:])[1]["id"] == task["id"]
+    again.close()
 
 
 def test_no_extension_is_agreed_on(echo: AppInstance) -> None:

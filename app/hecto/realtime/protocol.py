@@ -34,6 +34,15 @@ class Server(socketio.Server):  # type: ignore[misc]
         elif kind == DISCONNECT:
             self._handle_disconnect(eio_sid, packet.namespace, self.reason.CLIENT_DISCONNECT)
 
+    def _handle_connect(self, eio_sid: str, namespace: str | None, data: dict[str, object] | None) -> None:
+        super()._handle_connect(eio_sid, namespace, data)
+        # Somebody who left meanwhile would be a member of rooms for ever: the library overlooks the end of a connection
+        # while it looks who connects.
+        if eio_sid not in self.environ:
+            sid = self.manager.sid_from_eio_sid(eio_sid, namespace or "/")
+            if sid is not None:
+                self.manager.disconnect(sid, namespace or "/")
+
     def _engineio_server_class(self) -> type[Engine]:
         return Engine
 
