@@ -6,6 +6,8 @@ import json
 import os
 import random
 import re
+import resource
+import socket
 import struct
 import time
 from collections.abc import Callable, Iterator
@@ -24,9 +26,15 @@ WEBSOCKET = "/socket.io/?EIO=4&transport=websocket"
 SEPARATOR = "\x1e"
 
 
-@pytest.fixture(scope="module")
-def echo(site: Site, admin: Client) -> Iterator[AppInstance]:
-    found = AppInstance(site, app="tests.integration.echo:app", PYTHONPATH=f"{REPOSITORY / 'app'}:{REPOSITORY}")
+@pytest.fixture(scope="module", params=["1"])
+def echo(site: Site, admin: Client, request: pytest.FixtureRequest) -> Iterator[AppInstance]:
+    environment = {
+        "PYTHONPATH": f"{REPOSITORY / 'app'}:{REPOSITORY}",
+        "ECHO_PING": request.param,
+        # One person opens a thousand connections here.
+        "HECTO_REQUESTS_PER_MINUTE": "100000",
+    }
+    found = AppInstance(site, app="tests.integration.echo:app", **environment)
     # What is made for the first of something stays: connections to PostgreSQL and Redis, the sweep.
     here = admin.at(found)
     with ThreadPoolExecutor(20) as many:
@@ -342,3 +350,30 @@ def test_ten_thousand_packets_of_noise_leave_nothing(echo: AppInstance, token: s
     other.text(say("well"))
     assert said_over(other, 1) == ["well"], f"after the noise of seed {seed}"
     other.close()
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("echo", ["20"], indirect=True)
+def test_a_storm_of_two_thousand_reconnects(
+    echo: AppInstance, admin: Client, member: Client, token: str, goes_back: None
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with ThreadPoolExecutor(50) as many:
+        for _ in range(2):
+            # All at once, twice: those of the first time are gone without a word when those of the second come.
+            peers = list(many.map(lambda _: signed_in(echo, token), range(1000)))
+            task = admin.create_task("told to a thousand", assignee_id=member.user_id)
+            heard = list(many.map(lambda peer: [told(peer), told(peer)], peers))
+            assert heard == [[task["id"]] * 2] * len(peers), "once as one of the list, once as the assignee"
+            for peer in peers:
+                peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                peer.close()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def told(peer: Peer) -> int:
+    """The task that the next event is about."""
+    while not (packet := next_packet(peer)).startswith('42["task.'):
+        continue
+    return int(json.loads(packet[2:])[1]["id"])
