@@ -19,7 +19,7 @@ class Polling:
         self.ca = credentials["ca"]
         self.sid = json.loads(self.ask("GET")[0][1:])["sid"]
         self.url += f"&sid={self.sid}"
-        assert self.ask("POST", "40" + json.dumps({"token": token})) == ["ok"]
+        assert self.ask("POST", "40" + json.dumps({"token": token})) == ["OK"]
         assert self.ask("GET")[0].startswith("40{")
 
     def ask(self, method: str, body: str = "") -> list[str]:
@@ -56,7 +56,7 @@ def test_polling_reaches_its_instance_and_hears_of_what_happens_at_others(
     assert made.status_code == 201, made.text
     assert [session.next("task.created")["id"] for session in sessions] == [made.json()["id"]] * len(sessions)
     for session in sessions:
-        assert session.ask("POST", "1") == ["ok"]
+        assert session.ask("POST", "1") == ["OK"]
 
 
 @pytest.mark.parametrize("sid", ["1.AAAAAAAAAAAAAAAAAAAA", "999.AAAAAAAAAAAAAAAAAAAA", "x", "1", "hecto_1."])
