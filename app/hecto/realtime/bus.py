@@ -39,7 +39,7 @@ RELEASE_NEW = "release.new"
 MISSED = "missed"
 # Between attempts to hear Redis again: short enough that a restart of Redis costs a browser no more than this.
 PAUSE = 0.5
-# How long a socket waits for the word that its room is heard. Without Redis none is; all are told when it is back.
+# How long a socket waits for the word that its room is heard.
 CONFIRMED = 1.0
 # How long a room without members is still heard: somebody who opens the next page comes back to it at once.
 LINGER = 30.0
@@ -53,7 +53,6 @@ class Bus(Manager):  # type: ignore[misc]
         super().__init__()
         self.listening = False
         self._name = uuid.uuid4().hex.encode()
-        self._was_deaf = False
         self._store = store
         # The rooms that are heard or about to be; each is set when Redis has confirmed it.
         self._heard: dict[str, Event] = {}
@@ -119,7 +118,9 @@ class Bus(Manager):  # type: ignore[misc]
                 except redis.RedisError:
                     # The listener meets the same, and subscribes to all rooms when Redis is back.
                     self.listening = False
-        confirmed.wait(CONFIRMED)
+        # Without Redis there is nothing to wait for: all are told when it is back.
+        if self._subscription is not None:
+            confirmed.wait(CONFIRMED)
 
     def _forget_rooms(self) -> None:
         """Hear rooms no more that have been empty for a while."""
@@ -182,10 +183,8 @@ class Bus(Manager):  # type: ignore[misc]
         if message["type"] == "subscribe" and room in self._heard:
             self._heard[room].set()
         elif message["type"] == "subscribe" and channel == EVERYBODY:
-            # With the first channel of the command all of them are heard.
-            if self._was_deaf:
-                self._deliver(None, MISSED, _packet_of(Message("", MISSED, {})))
-            self._was_deaf = True
+            # With the first channel of the command all of them are heard. Whoever is here came while none was.
+            self._deliver(None, MISSED, _packet_of(Message("", MISSED, {})))
         elif message["type"] == "message":
             sender, event, packet = message["data"].split(b"\n", 2)
             if sender != self._name:

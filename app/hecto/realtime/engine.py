@@ -107,7 +107,7 @@ class Connection(engineio_socket.Socket):  # type: ignore[misc]
             opened = websocket.accept(environ, self.server.max_http_buffer_size)
         except OSError as error:
             raise StopIteration from error
-        messages = iter(opened.messages())
+        messages = opened.messages()
         # From here on the session's end is its end as well, also of one that never gets any further.
         self._websocket = opened
         try:
@@ -115,6 +115,8 @@ class Connection(engineio_socket.Socket):  # type: ignore[misc]
                 self._serve(opened, messages)
         finally:
             self._websocket = None
+            # Also of one that was not heard to its end: its watcher must go before gunicorn closes the file.
+            messages.close()
             opened.abort()
         # gunicorn's word for: this connection has been answered.
         raise StopIteration

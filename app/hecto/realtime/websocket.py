@@ -10,7 +10,7 @@ import base64
 import hashlib
 import socket
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -48,7 +48,7 @@ class WebSocket:
         self._ending = False
         self.open = True
 
-    def messages(self) -> Iterator[str | bytes]:
+    def messages(self) -> Generator[str | bytes, None, None]:
         """What the client says, until the connection ends, for whatever reason."""
         try:
             yield from self._messages()
