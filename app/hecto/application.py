@@ -24,8 +24,9 @@ from hecto.core.services import Services
 from hecto.core.store import Store
 from hecto.core.templates import install as install_templates
 from hecto.core.throttle import Throttle
-from hecto.modules import dashboard, tasks, users
+from hecto.modules import dashboard, messages, tasks, users
 from hecto.modules.dashboard import routes as dashboard_routes
+from hecto.modules.messages import api as messages_api
 from hecto.modules.tasks import api as tasks_api
 from hecto.modules.tasks import routes as tasks_routes
 from hecto.modules.users import api as users_api
@@ -38,9 +39,10 @@ from hecto.settings import Settings
 # The largest request: texts, no files yet.
 LARGEST_BODY = 1_000_000
 
-MODULES = (dashboard, tasks, users)
+MODULES = (dashboard, messages, tasks, users)
 ROUTERS: tuple[Router, ...] = (
     dashboard_routes.router,
+    messages_api.router,
     tasks_api.router,
     tasks_routes.router,
     users_api.router,

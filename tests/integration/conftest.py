@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import redis
@@ -80,6 +80,31 @@ def member(instance: AppInstance, admin: Client) -> Client:
     found = Client(instance).sign_in(email, PASSWORD)
     found.email = email
     return found
+
+
+@pytest.fixture
+def somebody(instance: AppInstance, admin: Client) -> Callable[[str], Client]:
+    """Makes users with the everyday role, signed in, no two of the same name."""
+
+    def make(name: str = "Somebody") -> Client:
+        number = next(_numbers)
+        body = {"email": f"{name.lower()}{number}@example.com", "name": f"{name} {number}", "password": PASSWORD}
+        assert admin.post("/api/users", json=body).status_code == 201
+        found = Client(instance).sign_in(body["email"], PASSWORD)
+        found.email, found.name = body["email"], body["name"]
+        return found
+
+    return make
+
+
+@pytest.fixture
+def mara(somebody: Callable[[str], Client]) -> Client:
+    return somebody("Mara")
+
+
+@pytest.fixture
+def jonas(somebody: Callable[[str], Client]) -> Client:
+    return somebody("Jonas")
 
 
 class Browser(requests.Session):

@@ -19,3 +19,8 @@ def session_room(session_id: str) -> str:
 def list_room(name: str) -> str:
     """The room of those who look at a list."""
     return f"list:{name}"
+
+
+def record_room(kind: str, record_id: int) -> str:
+    """The room of those who look at one record."""
+    return f"{kind}:{record_id}"

@@ -53,6 +53,7 @@ def metadata() -> MetaData:
     import hecto.core.activity
     import hecto.core.idempotency
     import hecto.core.outbox
+    import hecto.modules.messages.models
     import hecto.modules.tasks.models
     import hecto.modules.users.models  # noqa: F401
 

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from hecto.core.db import containing
 from hecto.core.gate import SessionRecord
 from hecto.core.input import Input
+from hecto.core.permissions import EVERYTHING
 
 # One statement: the sign-in, its user, and what all of the user's roles permit.
 _SESSION = text("""
@@ -34,6 +35,20 @@ _USERS = text("""
 """)
 
 _NAMES = text("SELECT id, name FROM app_user WHERE active ORDER BY lower(name), id LIMIT 1000")
+
+# Who may do something, by any of their roles; of these ids or names only, where some are given.
+_PERMITTED = text("""
+    SELECT u.id, u.name
+      FROM app_user u
+     WHERE u.active
+       AND EXISTS (SELECT FROM user_role ur JOIN role r ON r.id = ur.role_id
+                    WHERE ur.user_id = u.id AND r.permissions && CAST(:permissions AS text[]))
+       AND (CAST(:ids AS bigint[]) IS NULL OR u.id = ANY(CAST(:ids AS bigint[])))
+       AND (CAST(:names AS text[]) IS NULL
+            OR lower(u.name) = ANY(SELECT lower(n) FROM unnest(CAST(:names AS text[])) AS n))
+     ORDER BY lower(u.name), u.id
+     LIMIT 1000
+""")
 
 
 class UserQuery(Input):
@@ -68,6 +83,14 @@ def users_json(session: Session, q: str | None = None, user_id: int | None = Non
 def assignable(session: Session) -> list[tuple[int, str]]:
     """Id and name of every active user, by name, for choices."""
     return [(row.id, row.name) for row in session.execute(_NAMES)]
+
+
+def permitted(
+    session: Session, permission: str, *, ids: list[int] | None = None, names: list[str] | None = None
+) -> list[tuple[int, str]]:
+    """Id and name of the active users who have the permission, by name; of certain ids or names, where given."""
+    values = {"permissions": [permission, EVERYTHING], "ids": ids, "names": names}
+    return [(row.id, row.name) for row in session.execute(_PERMITTED, values)]
 
 
 def is_active(session: Session, user_id: int) -> bool:
