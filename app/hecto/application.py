@@ -27,6 +27,7 @@ from hecto.core.throttle import Throttle
 from hecto.modules import dashboard, messages, tasks, users
 from hecto.modules.dashboard import routes as dashboard_routes
 from hecto.modules.messages import api as messages_api
+from hecto.modules.messages import routes as messages_routes
 from hecto.modules.tasks import api as tasks_api
 from hecto.modules.tasks import routes as tasks_routes
 from hecto.modules.users import api as users_api
@@ -43,6 +44,7 @@ MODULES = (dashboard, messages, tasks, users)
 ROUTERS: tuple[Router, ...] = (
     dashboard_routes.router,
     messages_api.router,
+    messages_routes.router,
     tasks_api.router,
     tasks_routes.router,
     users_api.router,

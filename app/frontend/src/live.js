@@ -5,7 +5,7 @@ import { announce, newVersion, toast } from "./messages.js";
 import { isLive, pause } from "./requests.js";
 import { signedOut } from "./signin.js";
 
-const RECORDS = ["task"];
+const RECORDS = ["task", "channel"];
 const VERBS = ["created", "updated", "deleted"];
 const SAID = { created: "New", updated: "Changed", deleted: "Deleted" };
 // A busy list changes many times a second; one look at it every half second is as live as a person can see.
@@ -17,9 +17,15 @@ const RECONNECT = { reconnectionDelay: 1000, reconnectionDelayMax: 15_000, rando
 
 let waiting = new Set();
 let timer;
+const hooks = [];
+
+/** Have a function called with the socket of the page, before it connects for the first time. */
+export function onSocket(use) {
+  hooks.push(use);
+}
 
 /** Remember that something changed, and tell the page soon; when nobody looks at it, as soon as somebody does. */
-function changed(...names) {
+export function changed(...names) {
   names.forEach((name) => waiting.add(name));
   if (document.hidden || timer) return;
   timer = setTimeout(tell, 50 + Math.random() * SPREAD);
@@ -61,6 +67,7 @@ function tellOf(record, verb, event) {
 
 function connect() {
   const socket = io({ transports: ["websocket"], ...RECONNECT });
+  hooks.forEach((use) => use(socket));
   // Also at first: what happened since the page was made has not been heard.
   let missed = true;
 

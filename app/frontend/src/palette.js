@@ -31,6 +31,9 @@ function gather(query) {
     .map((element) => ({ text: element.dataset.does, icon: element.dataset.icon ?? "arrow-right", hint: element.dataset.key, run: () => act(element) }));
   if (query.trim()) {
     found.push({ text: `Find tasks with “${query.trim()}”`, icon: "search", run: () => location.assign(`/tasks?q=${encodeURIComponent(query.trim())}`) });
+    if (document.querySelector('.sidebar [href="/messages"]')) {
+      found.push({ text: `Find messages with “${query.trim()}”`, icon: "search", run: () => location.assign(`/messages/search?q=${encodeURIComponent(query.trim())}`) });
+    }
   }
   return found;
 }
