@@ -54,6 +54,12 @@ def test_axe_finds_nothing(somebody: People, title: str, axe: str, scheme: str, 
     jonas = somebody("Jonas")
     task = mara.create_task(title, priority=1, due_date="2020-02-29", description="Some words")
     mara.api.post(f"{mara.site.url}/api/tasks/{task['id']}/comments", json={"text": "A comment"}, timeout=30)
+    channel = mara.api.post(f"{mara.site.url}/api/channels", json={"name": title}, timeout=30).json()["id"]
+    links = [{"url": "https://example.com", "title": "A link"}]
+    message = {"text": f"A message that names @{mara.name}", "links": links}
+    mara.api.post(f"{mara.site.url}/api/channels/{channel}/messages", json=message, timeout=30)
+    talk = f"/messages/{channel}"
+    talks = ("/messages", "/messages/new", "/messages/search?q=message", talk, f"{talk}?before=2", f"{talk}/about")
     found: dict[str, list[str]] = {}
     page = mara.page()
     page.goto("/sign-in")
@@ -64,7 +70,7 @@ def test_axe_finds_nothing(somebody: People, title: str, axe: str, scheme: str, 
     mara.sign_in(page)
     expect(page.get_by_role("heading", name="My work")).to_be_visible()
     nothing = "/tasks?q=nothing+has+this+title"
-    for path in ("/", "/tasks", nothing, f"/tasks/{task['id']}", "/account/password", "/nowhere"):
+    for path in ("/", "/tasks", nothing, f"/tasks/{task['id']}", *talks, "/account/password", "/nowhere"):
         page.goto(path)
         found[path] = violations(page, axe)
     page.goto(f"/tasks/{task['id']}?edit=true")
@@ -152,7 +158,12 @@ def test_a_phone_has_everything_without_scrolling_sideways(somebody: People, tit
     mara = somebody("Mara", viewport=SIZES["phone"], has_touch=True, is_mobile=True)
     task = mara.create_task(f"{title} " + "with a long name that goes on and on " * 4)
     page = mara.signed_in("/")
-    for path in ("/", "/tasks", f"/tasks/{task['id']}", f"/tasks/{task['id']}?edit=true"):
+    body = {"name": "A channel with a long name, as long as one may be, which is eighty", "topic": title * 4}
+    channel = mara.api.post(f"{mara.site.url}/api/channels", json={**body, "private": True}, timeout=30).json()["id"]
+    words = {"text": "https://example.com/" + "long" * 50}
+    mara.api.post(f"{mara.site.url}/api/channels/{channel}/messages", json=words, timeout=30)
+    talks = ("/messages", f"/messages/{channel}", f"/messages/{channel}/about", "/messages/new")
+    for path in ("/", "/tasks", f"/tasks/{task['id']}", f"/tasks/{task['id']}?edit=true", *talks):
         page.goto(path)
         assert page.evaluate("document.documentElement.scrollWidth") <= SIZES["phone"]["width"], path
     page.get_by_role("button", name="Menu").tap()

@@ -82,9 +82,9 @@ def test_a_direct_conversation_begins_with_a_person_and_rings_at_theirs(somebody
 def test_ones_own_message_is_edited_and_deleted_and_the_other_sees_it(somebody: People) -> None:
     mara, jonas = somebody("Mara"), somebody("Jonas")
     channel = channel_of(mara, jonas)
-    say(mara, channel, "First")
-    say(jonas, channel, "Not mine")
     page, other = (one.signed_in(f"/messages/{channel['id']}") for one in (mara, jonas))
+    write(page, "First")
+    say(jonas, channel, "Not mine")
     expect(page.get_by_role("link", name="Edit this message")).to_have_count(1)
     page.locator(".message").first.hover()
     page.get_by_role("link", name="Edit this message").click()

@@ -7,7 +7,6 @@ from typing import Any
 
 from sqlalchemy import delete as delete_from
 from sqlalchemy import select, update
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from hecto.core import clock, outbox
@@ -32,7 +31,8 @@ def post(session: Session, actor: Actor, channel_id: int, *, text: str, links: C
     )
     session.add(message)
     session.flush()
-    named = _name(session, channel, message)
+    named = _named(session, channel, text)
+    _mention(session, message.id, named)
     messages = [Message(record_room(SUBJECT, channel_id), "message.created", _payload(actor, message))]
     _tell(session, channel, messages + _badges(session, actor, message, named))
     return message
@@ -51,10 +51,12 @@ def edit(session: Session, actor: Actor, message_id: int, changes: dict[str, Any
         setattr(message, name, value)
     message.change, message.edited_at = _next_change(channel), clock.now()
     session.flush()
-    named_before = set(session.scalars(select(Mention.user_id).where(Mention.message_id == message_id)))
-    named = _name(session, channel, message) if "text" in different else named_before
+    before = set(session.scalars(select(Mention.user_id).where(Mention.message_id == message_id)))
+    named = _named(session, channel, message.text)
+    _forget_mentions(session, message_id, before - named)
+    _mention(session, message_id, named - before)
     messages = [Message(record_room(SUBJECT, channel.id), "message.updated", _payload(actor, message))]
-    _tell(session, channel, messages + _mentioned(actor, message, named - named_before))
+    _tell(session, channel, messages + _mentioned(actor, message, named - before))
 
 
 def delete(session: Session, actor: Actor, message_id: int) -> None:
@@ -63,7 +65,7 @@ def delete(session: Session, actor: Actor, message_id: int) -> None:
     message.text, message.links = "", []
     message.change, message.deleted_at = _next_change(channel), clock.now()
     session.flush()
-    session.execute(delete_from(Mention).where(Mention.message_id == message_id))
+    _forget_mentions(session, message_id)
     gone = {"id": message.id, "channel_id": channel.id, "number": message.number, "change": message.change}
     messages = [Message(record_room(SUBJECT, channel.id), "message.deleted", {**gone, "by": actor.id})]
     _tell(session, channel, messages + _badges(session, actor, message, set()))
@@ -112,19 +114,25 @@ def _hold_own(session: Session, actor: Actor, message_id: int) -> tuple[Channel,
     return channel, message
 
 
-def _name(session: Session, channel: Channel, message: ChannelMessage) -> set[int]:
-    """Store whom a message names; of a channel that is not public its members only. Returns their ids."""
-    found = mentions.candidates(message.text)
-    named: set[int] = set()
-    if found:
-        names = sorted({name for names in found for name in names})
-        ids = None if channel.kind == Kind.PUBLIC else member_ids(session, channel.id)
-        named = set(mentions.resolve(found, users.permitted(session, queries.READ, ids=ids, names=names)))
-    session.execute(delete_from(Mention).where(Mention.message_id == message.id, Mention.user_id.not_in(named)))
-    if named:
-        rows = [{"message_id": message.id, "user_id": user_id} for user_id in sorted(named)]
-        session.execute(insert(Mention).values(rows).on_conflict_do_nothing())
-    return named
+def _named(session: Session, channel: Channel, text: str) -> set[int]:
+    """The ids of those whom a text names: of a channel that is not public, members only."""
+    found = mentions.candidates(text)
+    if not found:
+        return set()
+    names = sorted({name for names in found for name in names})
+    ids = None if channel.kind == Kind.PUBLIC else member_ids(session, channel.id)
+    return set(mentions.resolve(found, users.permitted(session, queries.READ, ids=ids, names=names)))
+
+
+def _mention(session: Session, message_id: int, user_ids: Collection[int]) -> None:
+    session.add_all(Mention(message_id=message_id, user_id=user_id) for user_id in sorted(user_ids))
+    session.flush()
+
+
+def _forget_mentions(session: Session, message_id: int, user_ids: Collection[int] | None = None) -> None:
+    """Forget that a message names these people, or anybody."""
+    statement = delete_from(Mention).where(Mention.message_id == message_id)
+    session.execute(statement if user_ids is None else statement.where(Mention.user_id.in_(user_ids)))
 
 
 def _badges(session: Session, actor: Actor, message: ChannelMessage, named: set[int]) -> list[Message]:
