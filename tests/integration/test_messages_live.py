@@ -10,7 +10,10 @@ import pytest
 
 from tests.integration.talk import create, read, row, say
 from tests.integration.test_live import listen  # noqa: F401  a fixture
-from tests.servers import AppInstance, Site
+from tests.servers import AppInstance, Site, wait_until
+
+# How many statements of instances wait for a lock.
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'hecto_app' AND wait_event_type = 'Lock'"
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +87,7 @@ def test_a_number_that_is_committed_late_holds_up_the_later_ones(mara, jonas, si
     slow.ask(f"BEGIN; SELECT last_change FROM channel WHERE id = {channel} FOR NO KEY UPDATE;")
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(say, jonas, channel, "second")
+        wait_until(lambda: postgres.sql(site.database, WAITING) == "1", "the message to wait for the channel")
         assert read(mara, channel, since=0)["items"] == []
         assert not waiting.done()
         slow.ask(
@@ -94,6 +98,33 @@ def test_a_number_that_is_committed_late_holds_up_the_later_ones(mara, jonas, si
         assert waiting.result()["number"] == 2
     slow.close()
     assert [one["text"] for one in read(mara, channel, since=0)["items"]] == ["first", "second"]
+
+
+def test_whoever_is_removed_while_their_message_waits_does_not_write_it(mara, jonas, site, postgres):
+    channel = create(mara, jonas, private=True)
+    keeper = postgres.open(site.database)
+    keeper.ask(f"BEGIN; SELECT last_change FROM channel WHERE id = {channel} FOR NO KEY UPDATE;")
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(jonas.post, f"/api/channels/{channel}/messages", json={"text": "one more"})
+        wait_until(lambda: postgres.sql(site.database, WAITING) == "1", "the message to wait for the channel")
+        keeper.ask(f"DELETE FROM channel_member WHERE user_id = {jonas.user_id}; COMMIT; SELECT 'done';")
+        assert waiting.result().status_code == 404
+    keeper.close()
+    assert read(mara, channel)["items"] == []
+
+
+def test_two_who_write_to_each_other_in_the_same_moment_meet(somebody, instances):
+    """Ten pairs, each at two instances."""
+    for _ in range(10):
+        pair = somebody("Mara"), somebody("Jonas")
+
+        def open_direct(number: int, pair: tuple = pair) -> int:
+            body = {"user_id": pair[1 - number].user_id}
+            return pair[number].at(instances[number]).post("/api/direct", json=body).json()["id"]
+
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            first, second = pool.map(open_direct, (0, 1))
+        assert first == second
 
 
 def test_members_hear_that_something_is_unread_and_others_do_not(
