@@ -91,6 +91,20 @@ def test_two_people_change_different_fields_and_both_changes_stand(somebody: Peo
     expect(page.locator("#task-document")).to_contain_text("Written by Jonas")
 
 
+def test_a_change_elsewhere_leaves_the_focus_where_somebody_types(somebody: People, title: str) -> None:
+    mara, jonas = somebody("Mara"), somebody("Jonas")
+    task = mara.create_task(title)
+    page = mara.signed_in(f"/tasks/{task['id']}?edit=true")
+    expect(page.get_by_label("Title")).to_be_focused()
+    page.get_by_label("Description").focus()
+    for word in ("one", "two", "three"):
+        page.keyboard.type(f"{word} ")
+        jonas.api.post(f"{jonas.site.url}/api/tasks/{task['id']}/comments", json={"text": word}, timeout=30)
+        expect(page.get_by_role("region", name="Activity").get_by_text(word, exact=True)).to_be_visible()
+        expect(page.get_by_label("Description")).to_be_focused()
+    expect(page.get_by_label("Description")).to_have_value("one two three ")
+
+
 def test_two_people_change_the_same_field_and_the_second_decides(somebody: People, title: str) -> None:
     mara, jonas = somebody("Mara"), somebody("Jonas")
     task = mara.create_task(title, description="As it was")

@@ -67,6 +67,12 @@ function returnFocus({ detail: { ctx } }) {
   document.querySelector("[data-home]")?.focus({ preventScroll: true });
 }
 
+// A field that had the focus when it came has had it: htmx would give it again whenever the part around it is fetched anew,
+// and take it from the field in which somebody is typing by then.
+function focusOnce({ target }) {
+  target.removeAttribute?.("autofocus");
+}
+
 // What was typed and not saved is not left behind without a question.
 function keepTyped(event) {
   const forms = [...document.querySelectorAll("form[data-dirty]:not(.htmx-request)")];
@@ -83,6 +89,8 @@ export function startForms() {
   document.addEventListener("htmx:after:request", clearAfter);
   document.addEventListener("click", takeTheirs);
   document.addEventListener("htmx:after:swap", returnFocus);
+  document.addEventListener("focusin", focusOnce);
+  focusOnce({ target: document.activeElement ?? document });
   window.addEventListener("beforeunload", keepTyped);
   // A link to a field means: begin to type there.
   if (location.hash.length > 1) document.getElementById(location.hash.slice(1))?.focus();
