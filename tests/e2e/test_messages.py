@@ -172,6 +172,22 @@ def test_a_channel_is_created_found_joined_and_left(somebody: People) -> None:
     expect(other).to_have_url(f"{jonas.site.url}/messages")
 
 
+def test_a_new_name_is_seen_by_those_who_read(somebody: People) -> None:
+    mara, jonas = somebody("Mara"), somebody("Jonas")
+    channel = channel_of(mara, jonas)
+    page = jonas.signed_in(f"/messages/{channel['id']}")
+    mark(page)
+    for topic in ("What came", "What went"):
+        address = f"{mara.site.url}/api/channels/{channel['id']}"
+        assert mara.api.patch(address, json={"topic": topic}, timeout=30).status_code == 200
+        expect(page.get_by_text(topic, exact=True)).to_be_visible()
+    name = f"Renamed {secrets.token_hex(4)}"
+    assert mara.api.patch(address, json={"name": name}, timeout=30).status_code == 200
+    expect(page.get_by_role("heading", name=name)).to_be_visible()
+    expect(page.get_by_role("link", name=name)).to_be_visible()
+    assert not_reloaded(page)
+
+
 def test_whoever_is_removed_is_told_and_keeps_nothing_that_comes_after(somebody: People) -> None:
     mara, jonas = somebody("Mara"), somebody("Jonas")
     channel = channel_of(mara, jonas, private=True)
