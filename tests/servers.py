@@ -153,14 +153,15 @@ class Postgres:
 class Redis:
     """A Redis server with the user that roles/redis makes."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *options: str) -> None:
         self.directory = directory
+        self.options = options
         self.socket = directory / "redis.sock"
         self.process: subprocess.Popen[bytes] | None = None
         directory.mkdir()
         (directory / "users.acl").write_text(
             f"user default off\nuser root on >{PASSWORD} ~* &* +@all\n"
-            f"user hecto on >{PASSWORD} ~* &* +@all -@dangerous\n"
+            f"user hecto on >{PASSWORD} ~* &* +@all -@dangerous -@admin +info\n"
         )
         self.start()
 
@@ -168,6 +169,7 @@ class Redis:
         """Start the server and wait until it listens."""
         log = self.directory / "log"
         options = ["--port", "0", "--unixsocket", str(self.socket), "--save", "", "--dir", str(self.directory)]
+        options += self.options
         with log.open("ab") as output:
             self.process = subprocess.Popen(
                 ["redis-server", *options, "--aclfile", str(self.directory / "users.acl")], stdout=output, stderr=output

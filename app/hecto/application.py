@@ -27,8 +27,10 @@ from hecto.core.throttle import Throttle
 from hecto.modules import dashboard, messages, tasks, users
 from hecto.modules.dashboard import routes as dashboard_routes
 from hecto.modules.messages import api as messages_api
+from hecto.modules.messages import queries as messages_queries
 from hecto.modules.messages import routes as messages_routes
 from hecto.modules.tasks import api as tasks_api
+from hecto.modules.tasks import queries as tasks_queries
 from hecto.modules.tasks import routes as tasks_routes
 from hecto.modules.users import api as users_api
 from hecto.modules.users import queries as users_queries
@@ -50,6 +52,8 @@ ROUTERS: tuple[Router, ...] = (
     users_api.router,
     users_routes.router,
 )
+# Of which records clients may hear by name, and who may see them.
+KINDS = {"task": tasks_queries.visible, "channel": messages_queries.visible}
 # What is there without a declaration, and so without a sign-in: nothing here may tell of anybody's data.
 UNDECLARED = {"static", "openapi", "health.health", "health.metrics"}
 
@@ -76,7 +80,7 @@ def create_app(settings: Settings) -> Flask:
     app.register_blueprint(health.blueprint)
     openapi.install(app, ROUTERS)
     endpoints.check_declared(app, UNDECLARED)
-    app.extensions["realtime"] = Realtime(app, services)
+    app.extensions["realtime"] = Realtime(app, services, KINDS)
     services.instance.check = lambda: selfcheck.failures(app, ROUTERS, services)
     # Outermost, in front of Socket.IO as well: a draining instance refuses everything.
     app.wsgi_app = Gatekeeper(app.wsgi_app, services.instance)  # type: ignore[method-assign]

@@ -23,7 +23,7 @@ from hecto.core.store import Store
 from hecto.core.unit_of_work import read, run
 from hecto.migrations import migrate
 from hecto.modules.users import service
-from hecto.realtime.bus import Bus
+from hecto.realtime.stream import Stream
 from hecto.settings import Settings, SettingsError
 
 
@@ -135,7 +135,7 @@ def _schema(found: Settings, chosen: argparse.Namespace) -> None:
 
 
 def _announce(found: Settings, chosen: argparse.Namespace) -> None:
-    print(json.dumps({"changed": Bus(found, Store(found)).announce(chosen.release)}))
+    print(json.dumps({"changed": Stream(Store(found)).announce(chosen.release)}))
 
 
 def _list_users(found: Settings, _: argparse.Namespace) -> None:

@@ -10,14 +10,17 @@ from urllib.parse import parse_qs
 import orjson
 from greenlet import greenlet
 
-from hecto.realtime import bus, frames, websocket
+from hecto.realtime import frames, listener, websocket
+from hecto.realtime.sessions import INSTANCE
 from hecto.wsgi import app as hecto
 
 # As large as the largest message of the conformance cases, which read nothing while they send.
 LARGEST = 16 * 1024 * 1024
 
-server = hecto.extensions["realtime"].socketio.server
-bus.LINGER = 0.5
+realtime = hecto.extensions["realtime"]
+server = realtime.socketio.server
+listener.LINGER = 0.5
+listener.BEAT, listener.DEAF = 0.3, 1.0
 # A client that is gone is to be noticed while a test waits, unless the test has more clients than answer in a second.
 server.eio.ping_interval = server.eio.ping_timeout = int(os.environ.get("ECHO_PING", "1"))
 
@@ -35,6 +38,12 @@ def app(environ: dict[str, Any], start_response: Any) -> Any:
             for message in opened.messages():
                 opened.send(frames.frame_of(message))
             raise StopIteration
+        case "/deafen":
+            # As if Redis had forgotten that this instance listens: the connection stays, and nothing comes.
+            heard = realtime.bus.listener
+            heard._subscription.unsubscribe(INSTANCE + heard.name)
+            start_response("204 No Content", [])
+            return []
         case "/held":
             gc.collect()
             held = {

@@ -117,7 +117,9 @@ def test_a_drain_moves_the_websockets(own, admin):
     clients = [socketio.Client(reconnection=False) for _ in range(count)]
     for client in clients:
         client.on("disconnect", lambda reason: ended.append(time.monotonic()))
-        client.connect(own.url, transports=["websocket"], auth={"token": user.headers["Authorization"][7:]})
+        client.connect(
+            own.url, transports=["websocket"], auth={"token": user.headers["Authorization"][7:], "recovery": False}
+        )
     assert state(own)["websockets"] == count
     begun = time.monotonic()
     ask(own.control, "POST", "/control/drain")

@@ -20,7 +20,9 @@ class Listener:
         self.io = socketio.Client(reconnection=False)
         self.io.on("*", lambda event, *data: self.heard.put((event, *data)))
         token = client.headers["Authorization"][7:]
-        self.io.connect(client.base, transports=["websocket"], auth={"token": token}, wait_timeout=10)
+        self.io.connect(
+            client.base, transports=["websocket"], auth={"token": token, "recovery": False}, wait_timeout=10
+        )
 
     def next(self, event: str) -> dict:
         """The next event of this name; fails after five seconds."""

@@ -269,7 +269,7 @@ def test_the_end_is_said_and_answered(echo: AppInstance, token: str, goes_back: 
 def test_a_room_is_heard_where_somebody_is_in_it_and_nowhere_else(
     echo: AppInstance, member: Client, token: str, redis_server: Redis, goes_back: None
 ) -> None:
-    channel = f"hecto:room:user:{member.user_id}"
+    channel = f"hecto:events:user:{member.user_id}"
 
     def hearing() -> list[str]:
         return redis_server.ask("PUBSUB", "NUMSUB", channel).split()

@@ -7,7 +7,7 @@ and counts in this process, so that requests go on.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -172,8 +172,14 @@ class Gate:
 
         self._store.use(mark)
 
+    def seen(self, users: Collection[int]) -> None:
+        """Users have a page open, with or without requests; raises StoreUnavailable."""
+        if users:
+            now = int(clock.now().timestamp())
+            self._store.use(lambda client: client.zadd(ACTIVE_USERS, dict.fromkeys(map(str, users), now)))
+
     def active_users(self) -> int:
-        """How many users made a request within the last five minutes, on any instance; raises StoreUnavailable."""
+        """How many users were here within the last five minutes, on any instance; raises StoreUnavailable."""
 
         def count(client: redis.Redis) -> int:
             pipeline = client.pipeline(transaction=False)

@@ -30,6 +30,8 @@ class State(StrEnum):
     HELD = "held"
     READY = "ready"
     DRAINING = "draining"
+    # It takes requests, but its sockets do not hear of what happens at the others.
+    DEAF = "deaf"
 
 
 class Instance:
@@ -46,6 +48,8 @@ class Instance:
         self.started = time.monotonic()
         self.count_websockets: Callable[[], int] = lambda: 0
         self.move_websockets: Callable[[], None] = lambda: None
+        # Whether it does not hear of what happens at the others.
+        self.deaf: Callable[[], bool] = lambda: False
         self.check: Callable[[], list[str]] = list
         self._hold = settings.run_directory / "control" / f"{settings.instance}.hold"
 
@@ -145,9 +149,11 @@ class Gatekeeper:
         )
 
     def _ready(self, start_response: StartResponse) -> Iterable[bytes]:
-        ready = self.instance.state is State.READY
-        status = "200 OK" if ready else "503 Service Unavailable"
-        body = {"state": self.instance.state, "instance": self.instance.name, "release": self.instance.release}
+        state = self.instance.state
+        if state is State.READY and self.instance.deaf():
+            state = State.DEAF
+        status = "200 OK" if state is State.READY else "503 Service Unavailable"
+        body = {"state": state, "instance": self.instance.name, "release": self.instance.release}
         return _answer(start_response, status, body)
 
     def _control(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:

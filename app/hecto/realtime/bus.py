@@ -1,196 +1,299 @@
-"""Events between instances, through Redis: the client manager of the Socket.IO server.
+"""Who is here, in which rooms, and who is told what: the client manager of the Socket.IO server.
 
 Each room has a channel of its own, which an instance hears only while one of its sockets is in the room: what an event
-costs grows with those whom it concerns, not with the number of instances. A packet is made once, by whoever sends it;
-the others pass it on as it is.
+costs grows with those whom it concerns, not with the number of instances. Events reach sockets from there alone, also
+those that were sent from this instance, so each socket hears them in the one order that they have.
 
 The managers that python-socketio brings have one channel for all, from which every instance reads every event.
 """
 
 from __future__ import annotations
 
-import uuid
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import gevent
 import orjson
-import redis
 from engineio.exceptions import SocketIsClosedError
-from engineio.packet import MESSAGE
-from engineio.packet import Packet as EnginePacket
-from gevent.event import Event
-from redis.backoff import NoBackoff
-from redis.retry import Retry
+from redis import RedisError
 from socketio.manager import Manager
 
-from hecto.core import clock
-from hecto.core.live import SESSION_CHANGED, SESSION_ENDED
 from hecto.core.outbox import Message
-from hecto.core.store import Store, connection_options
+from hecto.core.store import Store, StoreUnavailable
+from hecto.realtime.broadcast import COMMAND, Broadcast, content_of
+from hecto.realtime.listener import Listener
+from hecto.realtime.sessions import KEEP, Session, Sessions
+from hecto.realtime.stream import ANNOUNCED, EVERYBODY, RELEASE_NEW, Position, Stream
 from hecto.settings import Settings
 
-# What concerns everybody, which is rare: every instance hears this channel.
-EVERYBODY = "hecto:everybody"
-ROOM = "hecto:room:"
-# What was deployed last, and when; for those who were not there to hear of it.
-ANNOUNCED = "hecto:announced"
-RELEASE_NEW = "release.new"
-# Tells the sockets of this instance that something may have passed it by.
+log = logging.getLogger(__name__)
+
+# Tells sockets that something may have passed them by.
 MISSED = "missed"
-# Between attempts to hear Redis again: short enough that a restart of Redis costs a browser no more than this.
-PAUSE = 0.5
-# How long a socket waits for the word that its room is heard.
-CONFIRMED = 1.0
-# How long a room without members is still heard: somebody who opens the next page comes back to it at once.
-LINGER = 30.0
 NAMESPACE = "/"
+# Events that are held back for a client that takes its time to read what it missed; then it counts as too slow.
+MOST_HELD = 5_000
+# What an event of some name means for each socket that it reaches, beside being passed on.
+Command = Callable[[Session, Broadcast], None]
 
 
 class Bus(Manager):  # type: ignore[misc]
-    """Publishes through the store, which bounds every wait, and listens on a connection of its own."""
+    """The sockets of this instance."""
 
     def __init__(self, settings: Settings, store: Store) -> None:
         super().__init__()
-        self.listening = False
-        self._name = uuid.uuid4().hex.encode()
+        self.stream = Stream(store)
+        self.listener = Listener(settings, store, self.stream, self)
+        self.sessions = Sessions(store, self.listener.name)
+        self.here: dict[str, Session] = {}
+        self.commands: dict[str, Command] = {}
+        # Told of everybody who enters or leaves a room.
+        self.came: Callable[[Session, str], None] = lambda session, room: None
+        self.went: Callable[[Session, str], None] = lambda session, room: None
+        # The release that was deployed last, and when.
+        self.announced: dict[str, Any] | None = None
         self._store = store
-        # The rooms that are heard or about to be; each is set when Redis has confirmed it.
-        self._heard: dict[str, Event] = {}
-        self._subscription: Any = None
-        # No timeout for reads: silence is normal here.
-        options = {**connection_options(settings), "socket_timeout": None, "socket_keepalive": True}
-        if settings.redis_socket:
-            options.pop("socket_keepalive")
-        # No repeats inside of redis-py either: while it repeats, nobody knows that this instance is deaf.
-        self._listener = redis.Redis.from_pool(redis.ConnectionPool(**options, retry=Retry(NoBackoff(), 0)))
+        # The generation at which sessions were taken up elsewhere, for as long as somebody may be on his way in.
+        self._taken: dict[str, int] = {}
 
     def initialize(self) -> None:
         """Begin to listen."""
-        gevent.spawn(self._listen)
-        gevent.spawn(self._forget_rooms)
+        self.listener.start(lambda: (room for room in self.rooms.get(NAMESPACE, {}) if room))
+        gevent.spawn(self._keep_sessions)
 
-    def send(self, messages: list[Message]) -> None:
-        """Send events to their rooms, here and on every instance, in one round trip; raises StoreUnavailable."""
-        packets = [_packet_of(message) for message in messages]
+    def send(self, messages: Sequence[Message]) -> None:
+        """Send events to rooms, on all instances; raises StoreUnavailable."""
+        self.stream.send(messages)
 
-        def publish(client: redis.Redis) -> None:
-            pipeline = client.pipeline(transaction=False)
-            for message, packet in zip(messages, packets, strict=True):
-                pipeline.publish(ROOM + message.room, b"\n".join((self._name, message.event.encode(), packet)))
-            pipeline.execute()
+    # Rooms and their members.
 
-        if messages:
-            self._store.use(publish)
-        for message, packet in zip(messages, packets, strict=True):
-            self._deliver(message.room, message.event, packet)
+    def admit(self, session: Session, eio_sid: str, rooms: Iterable[str]) -> bool:
+        """Let a socket in, and into rooms, which are heard from then on; what they hear is held back at first.
 
-    def announce(self, release: str) -> bool:
-        """Tell all open pages, and those that come later, which release has been deployed; says whether that is news.
-
-        For a process that has no sockets. Raises what redis-py raises.
+        Says whether it is in: a session may be taken up several times at once, and the last one has it.
         """
-        packet = _packet_of(Message("", RELEASE_NEW, {"release": release}))
-        # First kept, then told: whoever connects meanwhile may hear of it twice, never not at all.
-        pipeline = self._store.client.pipeline(transaction=True)
-        pipeline.set(ANNOUNCED, orjson.dumps({"release": release, "at": clock.now().timestamp()}), get=True)
-        pipeline.publish(EVERYBODY, b"\n".join((self._name, RELEASE_NEW.encode(), packet)))
-        before = pipeline.execute()[0]
-        return before is None or orjson.loads(before)["release"] != release
+        if self._taken.get(session.sid, 0) > session.generation:
+            return False
+        if (other := self.here.get(session.sid)) is not None:
+            if other.generation >= session.generation:
+                return False
+            self.forget(other)
+        self.here[session.sid] = session
+        super().basic_enter_room(session.sid, NAMESPACE, None, eio_sid=eio_sid)
+        self.listener.hear(rooms)
+        if self.here.get(session.sid) is not session:
+            return False
+        for room in rooms:
+            self._put(session, room)
+        return True
 
-    def announced(self) -> dict[str, Any] | None:
-        """The release that was announced last, and when; raises StoreUnavailable."""
-        found = self._store.use(lambda client: client.get(ANNOUNCED))
-        return orjson.loads(found) if found else None
+    def forget(self, session: Session) -> None:
+        """Forget a socket, unless another one has its session by now."""
+        if self.here.get(session.sid) is session:
+            self.basic_disconnect(session.sid, NAMESPACE)
 
-    def basic_enter_room(self, sid: str, namespace: str, room: str | None, eio_sid: str | None = None) -> None:
-        """Put a socket into a room, which is heard from then on, or what comes right after it would be lost."""
-        if room is not None and room != sid:
-            self._hear(room)
-        super().basic_enter_room(sid, namespace, room, eio_sid=eio_sid)
-
-    def _hear(self, room: str) -> None:
-        confirmed = self._heard.get(room)
-        if confirmed is None:
-            confirmed = self._heard[room] = Event()
-            if self._subscription is not None:
-                try:
-                    self._subscription.subscribe(ROOM + room)
-                except redis.RedisError:
-                    # The listener meets the same, and subscribes to all rooms when Redis is back.
-                    self.listening = False
-        # Without Redis there is nothing to wait for: all are told when it is back.
-        if self._subscription is not None:
-            confirmed.wait(CONFIRMED)
-
-    def _forget_rooms(self) -> None:
-        """Hear rooms no more that have been empty for a while."""
-        empty: set[str] = set()
-        while True:
-            gevent.sleep(LINGER)
-            still_empty = self._heard.keys() - self.rooms.get(NAMESPACE, {}).keys()
-            for room in empty & still_empty:
-                del self._heard[room]
-                if self._subscription is not None:
-                    try:
-                        self._subscription.unsubscribe(ROOM + room)
-                    except redis.RedisError:
-                        self.listening = False
-            empty = still_empty
-
-    def _deliver(self, room: str | None, event: str, packet: bytes) -> None:
-        """Pass a packet on to the sockets of this instance that are in a room; None is for all."""
-        members = list(self.get_participants(NAMESPACE, room))
-        if not members:
+    def enter_room(self, sid: str, namespace: str, room: str, eio_sid: str | None = None) -> None:
+        """Put a socket into a room, also for when it comes back; raises StoreUnavailable, and KeyError if it left."""
+        session = self.here[sid]
+        if room in session.rooms:
             return
-        passed_on = EnginePacket(MESSAGE, packet.decode())
-        for _, socket in members:
-            try:
-                self.server._send_eio_packet(socket, passed_on)
-            except SocketIsClosedError:
-                # It ended while the others were told.
-                continue
-        if event in (SESSION_ENDED, SESSION_CHANGED):
-            # Not left to the client: whoever may not see something any more must not go on hearing of it.
-            for sid, _ in members:
-                self.server.disconnect(sid, ignore_queue=True)
+        self.listener.hear([room])
+        if self.here.get(sid) is not session:
+            return
+        self._put(session, room)
+        try:
+            session.rooms[room] = (self.sessions.join(session, room) if session.pid else None) or 0
+        except StoreUnavailable:
+            self.leave_room(sid, namespace, room)
+            raise
 
-    def _listen(self) -> None:
+    def leave_room(self, sid: str, namespace: str, room: str) -> None:
+        """Take a socket out of a room."""
+        session = self.here.get(sid)
+        if session is None or room not in session.rooms:
+            return
+        super().basic_leave_room(sid, namespace, room)
+        del session.rooms[room]
+        self.went(session, room)
+        if session.pid:
+            self._later(lambda: self.sessions.leave(session, room))
+
+    def _put(self, session: Session, room: str) -> None:
+        super().basic_enter_room(session.sid, NAMESPACE, room)
+        session.rooms.setdefault(room, 0)
+        self.came(session, room)
+
+    def basic_disconnect(self, sid: str, namespace: str, **_: Any) -> None:
+        """Forget a socket; its session stays in Redis for a while."""
+        if (session := self.here.pop(sid, None)) is not None:
+            for room in session.rooms:
+                super().basic_leave_room(sid, namespace, room)
+                self.went(session, room)
+        super().basic_leave_room(sid, namespace, None)
+        if sid in self.pending_disconnect.get(namespace, ()):
+            self.pending_disconnect[namespace].remove(sid)
+        self.callbacks.pop(sid, None)
+
+    def get_rooms(self, sid: str, namespace: str) -> list[str]:
+        """The rooms that a socket is in."""
+        session = self.here.get(sid)
+        return list(session.rooms) if session else []
+
+    def get_participants(self, namespace: str, room: str | None) -> Iterator[tuple[str, str]]:
+        """The sockets of this instance in a room, or one by its id, as (id, id of its connection)."""
+        if room in self.here:
+            yield room, self.eio_sid_from_sid(room, NAMESPACE)
+        else:
+            yield from super().get_participants(namespace, room)
+
+    def is_connected(self, sid: str, namespace: str) -> bool:
+        """Whether a socket has been told that it is connected, and not that it is not any more."""
+        session = self.here.get(sid)
+        return session is not None and session.held is None and sid not in self.pending_disconnect.get(namespace, ())
+
+    def emit(
+        self,
+        event: str,
+        data: Any,
+        namespace: str,
+        room: str | None = None,
+        skip_sid: str | None = None,
+        callback: Callable[..., None] | None = None,
+        to: str | None = None,
+        ignore_queue: bool = False,
+    ) -> None:
+        """Send to one socket of this instance or, by default, to a room on all of them; raises StoreUnavailable."""
+        room = to or room
+        if ignore_queue or callback or room in self.here:
+            super().emit(event, data, namespace, room=room, skip_sid=skip_sid, callback=callback)
+        elif skip_sid:
+            raise ValueError("an event for a room goes to all who are in it: leave skip_sid out")
+        else:
+            self.send([Message(room or EVERYBODY, event, data)])
+
+    def end(self, session: Session) -> None:
+        """Let nobody take a session up any more, since it was ended on purpose."""
+        if session.pid:
+            self._later(lambda: self.sessions.end(session))
+
+    def _later(self, write: Callable[[], None]) -> None:
+        """Write down what nobody waits for. Without Redis a session runs out, or is looked at again when it is used."""
+
+        def attempt() -> None:
+            try:
+                write()
+            except StoreUnavailable:
+                log.info("Redis is away: a session that is kept there stays as it is")
+
+        gevent.spawn(attempt)
+
+    def _keep_sessions(self) -> None:
+        """Let no session run out whose client is here."""
         while True:
+            old = set(self._taken)
+            gevent.sleep(KEEP)
+            for sid in old:
+                self._taken.pop(sid, None)
             try:
-                with self._listener.pubsub() as subscription:  # type: ignore[no-untyped-call]
-                    rooms = set(self._heard)
-                    subscription.subscribe(EVERYBODY, *(ROOM + room for room in rooms))
-                    self._subscription = subscription
-                    # Those that were entered meanwhile; from here on each sees to itself.
-                    if meanwhile := self._heard.keys() - rooms:
-                        subscription.subscribe(*(ROOM + room for room in meanwhile))
-                    for message in subscription.listen():
-                        self.listening = True
-                        self._take(message)
-            except redis.RedisError as error:
-                self.server.logger.warning("cannot hear the other instances, trying again: %s", error)
-            finally:
-                self.listening = False
-                self._subscription = None
-                for confirmed in self._heard.values():
-                    confirmed.clear()
-            gevent.sleep(PAUSE)
+                lost = self.sessions.keep([one for one in self.here.values() if one.pid and not one.taken])
+            except StoreUnavailable:
+                continue
+            self._reopen(lost)
 
-    def _take(self, message: dict[str, Any]) -> None:
-        """What Redis says: that a room is heard from now on, or an event of another instance."""
-        channel = message["channel"].decode()
-        room = channel.removeprefix(ROOM) if channel.startswith(ROOM) else None
-        if message["type"] == "subscribe" and room in self._heard:
-            self._heard[room].set()
-        elif message["type"] == "subscribe" and channel == EVERYBODY:
-            # With the first channel of the command all of them are heard. Whoever is here came while none was.
-            self._deliver(None, MISSED, _packet_of(Message("", MISSED, {})))
-        elif message["type"] == "message":
-            sender, event, packet = message["data"].split(b"\n", 2)
-            if sender != self._name:
-                self._deliver(room, event.decode(), packet)
+    def _reopen(self, sessions: list[Session]) -> None:
+        """Write down sessions again that Redis has lost, or that go on in a new epoch."""
+        for session in sessions:
+            if session.pid and not session.taken and self.here.get(session.sid) is session:
+                try:
+                    self.sessions.open(session, dict(session.rooms))
+                except StoreUnavailable:
+                    # Nobody can take it up, so its client will look at everything anew.
+                    return
 
+    # What is heard.
 
-def _packet_of(message: Message) -> bytes:
-    """The event as Socket.IO writes it, for the namespace /."""
-    return b"2" + orjson.dumps([message.event, message.payload])
+    def deliver(self, broadcast: Broadcast) -> None:
+        """Pass an event on to the sockets in its room."""
+        if broadcast.name == RELEASE_NEW:
+            self.announced = broadcast.payload()
+        found = self.rooms.get(NAMESPACE, {}).get(broadcast.room)
+        for sid, eio_sid in list(found.items()) if found else ():
+            # One before it may have ended it, by a command.
+            if (session := self.here.get(sid)) is not None:
+                if session.held is not None:
+                    self._hold(session, eio_sid, broadcast)
+                elif broadcast.number > session.seen:
+                    self.receive(session, eio_sid, broadcast)
+
+    def _hold(self, session: Session, eio_sid: str, broadcast: Broadcast) -> None:
+        assert session.held is not None
+        session.held.append(broadcast)
+        if len(session.held) > MOST_HELD and (connection := self.server.eio.sockets.get(eio_sid)) is not None:
+            connection.close(wait=False, abort=True, reason="reads too slowly")
+
+    def receive(self, session: Session, eio_sid: str, broadcast: Broadcast) -> None:
+        """Pass an event on to one socket, and do with it what the event means for sockets."""
+        self.pass_on(session, eio_sid, broadcast)
+        if command := self.commands.get(broadcast.name):
+            command(session, broadcast)
+
+    def pass_on(self, session: Session, eio_sid: str, broadcast: Broadcast) -> None:
+        """Send an event to one socket; what is for the instances is not for clients."""
+        if broadcast.name.startswith(COMMAND):
+            return
+        connection = self.server.eio.sockets.get(eio_sid)
+        if connection is None:
+            return
+        try:
+            for packet in broadcast.packets if session.pid else broadcast.plain:
+                connection.send(packet)
+        except SocketIsClosedError:
+            # It ended while the others were told.
+            return
+
+    def missed_by(self, epoch: str, rooms: Mapping[str, int]) -> list[Broadcast] | None:
+        """What was told in rooms, each behind a number; None when that is not known; raises StoreUnavailable."""
+        return self._store.use(lambda client: self.stream.after(client, epoch, rooms))
+
+    def missed(self, position: Position, *, anew: bool) -> None:
+        """Tell everybody here that something may have passed them by.
+
+        In a new epoch a client must name what it is told here, or something later, to come back: whoever was not
+        reached any more does not know that something is missing.
+        """
+        if anew:
+            self._look_for_release()
+        told = Broadcast(EVERYBODY, *position, content_of(Message(EVERYBODY, MISSED, {})))
+        sessions = list(self.here.values())
+        for session in sessions:
+            if anew:
+                session.strict = True
+                session.rooms = dict.fromkeys(session.rooms, position.number)
+            if session.held is not None:
+                session.held.append(told)
+            elif (eio_sid := self.eio_sid_from_sid(session.sid, NAMESPACE)) is not None:
+                self.pass_on(session, eio_sid, told)
+                self.server.greet(session.sid)
+        if anew and sessions:
+            gevent.spawn(self._reopen, sessions)
+
+    def taken(self, sid: str, generation: int) -> None:
+        """End the connection of a session that another one has taken up."""
+        # Also for one that is about to be let in, and has only been claimed.
+        self._taken[sid] = generation
+        session = self.here.get(sid)
+        if session is None or session.generation >= generation:
+            return
+        session.taken = True
+        connection = self.server.eio.sockets.get(self.eio_sid_from_sid(sid, NAMESPACE))
+        if connection is not None:
+            connection.close(wait=False, abort=True, reason="taken up")
+
+    def _look_for_release(self) -> None:
+        try:
+            found = self._store.client.get(ANNOUNCED)
+        except RedisError:
+            # The listener meets the same, and looks again.
+            return
+        self.announced = orjson.loads(found) if found else None

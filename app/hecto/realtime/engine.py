@@ -65,6 +65,11 @@ class Connection(engineio_socket.Socket):  # type: ignore[misc]
         else:
             self.close(wait=False, abort=True, reason=self.server.reason.TRANSPORT_ERROR)
 
+    def breathe(self) -> None:
+        """Let a client read before it is sent more, of which there is much."""
+        if self._websocket is not None and self.upgraded:
+            self._websocket.drain()
+
     def handle_post_request(self, environ: dict[str, Any]) -> None:
         """Take the packets of a client that polls; raises EngineIOError, which ends the session, for malformed ones."""
         length = int(environ.get("CONTENT_LENGTH") or 0)
@@ -137,9 +142,12 @@ class Connection(engineio_socket.Socket):  # type: ignore[misc]
             self.upgrading = False
 
     def _serve(self, opened: WebSocket, messages: Iterable[str | bytes]) -> None:
-        self.connected = self.upgraded = True
+        self.connected = self.upgrading = True
         for packet in self._waiting():
             opened.send(frame_of(packet))
+            # Of much, a part goes out first; what comes meanwhile waits behind the rest.
+            opened.drain()
+        self.upgraded, self.upgrading = True, False
         try:
             for message in messages:
                 self.receive(engine_packet(message))

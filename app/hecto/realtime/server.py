@@ -7,19 +7,24 @@ import random
 from typing import Any
 
 import gevent
-from flask import Flask, request
-from flask_socketio import ConnectionRefusedError, SocketIO, join_room
+from flask import Flask
+from flask_socketio import ConnectionRefusedError, SocketIO
+from werkzeug.http import parse_cookie
 
 from hecto.core import clock
 from hecto.core.endpoints import cookie_name
 from hecto.core.errors import DomainError
-from hecto.core.live import list_room, session_room, user_room
+from hecto.core.live import SESSION_CHANGED, SESSION_ENDED, list_room, session_room, user_room
 from hecto.core.permissions import Actor
 from hecto.core.services import Services
-from hecto.core.store import StoreUnavailable
-from hecto.realtime import protocol  # noqa: F401  what Flask-SocketIO runs on from here on
-from hecto.realtime.bus import RELEASE_NEW, Bus
+from hecto.realtime.broadcast import Broadcast
+from hecto.realtime.bus import Bus
 from hecto.realtime.packets import Packet
+from hecto.realtime.presence import Presence
+from hecto.realtime.protocol import Admission
+from hecto.realtime.rooms import Kinds, Rooms
+from hecto.realtime.sessions import Session
+from hecto.realtime.stream import EVERYBODY, RELEASE_NEW
 
 # What one client may send in one message, in bytes: ours only send small notes, files go by HTTP.
 LARGEST_MESSAGE = 100_000
@@ -30,8 +35,6 @@ WAVES = 10
 
 # Between two looks for sockets whose sign-in has run out.
 LOOK_SECONDS = 10.0
-# Where the environment of a socket's handshake keeps when its sign-in runs out.
-ENDS = "hecto.ends"
 
 # The list rooms and the permission each needs.
 LISTS = {"tasks": "tasks.read"}
@@ -40,7 +43,7 @@ LISTS = {"tasks": "tasks.read"}
 class Realtime:
     """The Socket.IO server of one process."""
 
-    def __init__(self, app: Flask, services: Services) -> None:
+    def __init__(self, app: Flask, services: Services, kinds: Kinds) -> None:
         self._services = services
         self._mover: gevent.Greenlet | None = None
         self.bus = Bus(services.settings, services.store)
@@ -56,10 +59,17 @@ class Realtime:
             ping_interval=25,
             ping_timeout=20,
         )
-        self.socketio.server.eio.instance = services.settings.instance
-        self.socketio.on_event("connect", self._connect)
+        server = self.socketio.server
+        server.eio.instance = services.settings.instance
+        server.admit = self._admit
+        server.greet = self._tell_release
+        self.bus.commands |= {SESSION_ENDED: self._end, SESSION_CHANGED: self._end}
+        self.presence = Presence(services.store, self.bus.listener.name, self.bus.send, services.gate.seen)
+        self.bus.came, self.bus.went = self.presence.came, self.presence.went
+        self.rooms = Rooms(server, services, kinds, self.presence)
         services.teller.send = self.bus.send
-        services.socketio_healthy = lambda: self.bus.listening
+        services.socketio_healthy = lambda: self.bus.listener.listening
+        services.instance.deaf = lambda: self.bus.listener.deaf
         services.instance.count_websockets = self._count
         services.instance.move_websockets = self._move_all
 
@@ -69,17 +79,17 @@ class Realtime:
         if not server.manager_initialized:
             server.manager_initialized = True
             server.manager.initialize()
+            self.presence.start()
             gevent.spawn(self._end_expired)
 
     def _end_expired(self) -> None:
         """Close the sockets of sign-ins that have run out. A browser then asks, and is told to sign in again."""
-        server = self.socketio.server
         while True:
             gevent.sleep(LOOK_SECONDS)
             now = clock.now().timestamp()
-            for sid, socket in list(self.bus.get_participants("/", None)):
-                if server.environ.get(socket, {}).get(ENDS, math.inf) <= now:
-                    server.disconnect(sid, ignore_queue=True)
+            for session in list(self.bus.here.values()):
+                if session.actor.ends <= now:
+                    self.socketio.server.disconnect(session.sid)
 
     def _move_all(self) -> None:
         """Close every connection, so that clients come back at another instance; a roll must not wait for them."""
@@ -99,30 +109,16 @@ class Realtime:
     def _count(self) -> int:
         return sum(1 for socket in self.socketio.server.eio.sockets.values() if socket.upgraded and not socket.closed)
 
-    def _connect(self, auth: Any = None) -> None:
-        actor = self._identify(auth)
-        request.environ[ENDS] = actor.ends
-        join_room(user_room(actor.id))
-        join_room(session_room(actor.session_id))
-        for name, permission in LISTS.items():
-            if actor.may(permission):
-                join_room(list_room(name))
-        # In a greenlet of its own: the client hears it after the word that it is connected.
-        gevent.spawn(self._tell_release, request.sid)  # type: ignore[attr-defined]  # Flask-SocketIO's
+    def _admit(self, environ: dict[str, Any], said: dict[str, Any]) -> Admission:
+        actor = self._identify(environ, said)
+        lists = {list_room(name) for name, permission in LISTS.items() if actor.may(permission)}
+        rooms = frozenset({EVERYBODY, user_room(actor.id), session_room(actor.session_id), *lists})
+        return Admission(actor, rooms, lambda room: self._may_hear(actor, room))
 
-    def _tell_release(self, sid: str) -> None:
-        """Tell a new socket what was announced last: its page slept then, or was on its way back."""
-        try:
-            announced = self.bus.announced()
-        except StoreUnavailable:
-            return
-        if announced:
-            self.socketio.server.emit(RELEASE_NEW, announced, to=sid, ignore_queue=True)
-
-    def _identify(self, auth: Any) -> Actor:
+    def _identify(self, environ: dict[str, Any], said: dict[str, Any]) -> Actor:
         """Who connects: by access token in the handshake, or by the browser's cookie."""
-        token = auth.get("token") if isinstance(auth, dict) else None
-        cookie = request.cookies.get(cookie_name(self._services))
+        token = said.get("token")
+        cookie = parse_cookie(environ).get(cookie_name(self._services))
         gate = self._services.gate
         try:
             credentials = gate.credentials(token if isinstance(token, str) else None, cookie)
@@ -132,3 +128,18 @@ class Realtime:
         except DomainError as error:
             raise ConnectionRefusedError(error.detail) from error
         return actor
+
+    def _may_hear(self, actor: Actor, room: str) -> bool:
+        try:
+            return self.rooms.may_hear(actor, room)
+        except DomainError as error:
+            raise ConnectionRefusedError(error.detail) from error
+
+    def _tell_release(self, sid: str) -> None:
+        """Tell a socket what was announced last: its page slept then, or was on its way back."""
+        if self.bus.announced:
+            self.socketio.server.emit(RELEASE_NEW, self.bus.announced, to=sid)
+
+    def _end(self, session: Session, _: Broadcast) -> None:
+        """End a socket. Not left to the client: who may not see something any more must not go on hearing of it."""
+        self.socketio.server.disconnect(session.sid)

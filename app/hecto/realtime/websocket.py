@@ -27,6 +27,8 @@ _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 BACKLOG = 1_000_000
 # How long a client has to answer that the connection ends, in seconds.
 FAREWELL = 2.0
+# How long a client may take for half of a backlog, in seconds.
+PATIENCE = 15.0
 _READ = 16384
 # libev's word for "can be written".
 _WRITABLE = 2
@@ -70,6 +72,11 @@ class WebSocket:
             return
         self._write(frame)
 
+    def drain(self) -> None:
+        """Wait until the client has read most of what it was sent, or is too slow."""
+        if self._waiting_size > self._allowed // 2:
+            self._wait_until_empty(PATIENCE)
+
     def close(self, code: int = Code.NORMAL, reason: str = "") -> None:
         """Say that the connection ends; the client's answer, or its silence, ends it."""
         if not self.open or self._ending:
@@ -102,10 +109,13 @@ class WebSocket:
     def _finish(self) -> None:
         """Let what waits go out, as far as the client takes it in time, and then the end."""
         if self._waiting:
-            self._emptied = Event()
-            self._emptied.wait(FAREWELL)
+            self._wait_until_empty(FAREWELL)
         if self.open:
             self._plain.shutdown(socket.SHUT_WR)
+
+    def _wait_until_empty(self, seconds: float) -> None:
+        self._emptied = Event()
+        self._emptied.wait(seconds)
 
     def _hear_out(self) -> None:
         """Read what a client still sends that was told why it is cut off, or the kernel takes the words back (RST)."""

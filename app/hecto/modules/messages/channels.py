@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from hecto.core import activity, clock, outbox
 from hecto.core.errors import FieldError, Forbidden, Invalid, NotFound
-from hecto.core.live import record_room, user_room
+from hecto.core.live import LEAVE, record_room, user_room
 from hecto.core.outbox import Message
 from hecto.core.permissions import EVERYTHING, Actor
 from hecto.modules.messages import queries
@@ -21,7 +21,6 @@ from hecto.modules.users import queries as users
 
 SUBJECT = "channel"
 # Has the real-time server put somebody out of a room.
-LEAVE = "!leave"
 
 
 def create(

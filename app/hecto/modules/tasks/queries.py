@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from hecto.core.db import beginning, containing
 from hecto.core.errors import NotFound
 from hecto.core.input import LARGEST_ID, Input
+from hecto.core.permissions import Actor
 
 _COLUMNS = """
     t.id, t.title, t.status, t.priority, t.due_date, t.version, t.created_at, t.updated_at, t.closed_at,
@@ -42,6 +43,8 @@ _TASK = text(f"""
               LEFT JOIN app_user a ON a.id = t.assignee_id
              WHERE t.id = :id) AS page
 """)  # noqa: S608  put together from constants of this file
+
+_EXISTS = text("SELECT EXISTS (SELECT 1 FROM task WHERE id = :id)")
 
 _ACTIVITY = text("""
     SELECT coalesce(json_agg(row_to_json(page)), '[]')::text
@@ -134,6 +137,11 @@ def tasks_json(session: Session, query: TaskQuery) -> bytes:
 
 def _search(words: str) -> dict[str, str]:
     return {"q": containing(words)} if len(words) >= SHORTEST_PART else {"word": beginning(words)}
+
+
+def visible(session: Session, actor: Actor, task_id: int) -> bool:
+    """Whether somebody may see a task and hear of what happens to it."""
+    return actor.may("tasks.read") and bool(session.scalar(_EXISTS, {"id": task_id}))
 
 
 def task_json(session: Session, task_id: int) -> bytes:

@@ -1,0 +1,225 @@
+"""What this instance hears of Redis: the events of the rooms that it asks for, in order and without a hole.
+
+When the connection breaks, what passed meanwhile is read from the streams. What cannot be read any more is told as
+missed, and never passed over.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+import gevent
+import redis
+from gevent.event import Event
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from hecto.core.store import Store, StoreUnavailable, connection_options
+from hecto.realtime.broadcast import Broadcast
+from hecto.realtime.sessions import INSTANCE
+from hecto.realtime.stream import EVERYBODY, ROOM, Position, Stream, begin
+from hecto.settings import Settings
+
+log = logging.getLogger(__name__)
+
+# Between attempts to hear Redis again: short enough that a restart of Redis costs a browser no more than this.
+PAUSE = 0.5
+# How long somebody waits for the word that a room is heard.
+CONFIRMED = 1.0
+# How long a room that nobody needs is still heard: somebody who opens the next page comes back to it at once.
+LINGER = 30.0
+# Between two words of an instance to itself, and how long none may be heard before it counts as deaf.
+BEAT, DEAF = 5.0, 12.0
+
+
+class Hearer(Protocol):
+    """Who is told what was heard."""
+
+    def deliver(self, broadcast: Broadcast) -> None:
+        """The next event."""
+
+    def missed(self, position: Position, *, anew: bool) -> None:
+        """Events up to a position are not known; with `anew`, positions of the past mean nothing any more."""
+
+    def taken(self, sid: str, generation: int) -> None:
+        """Somebody took up a session."""
+
+
+class Listener:
+    """Listens on a connection of its own; looks for what was missed through the store."""
+
+    def __init__(self, settings: Settings, store: Store, stream: Stream, hearer: Hearer) -> None:
+        # Hosts number their instances alike, and one that starts again is another one.
+        self.name = uuid.uuid4().hex
+        self.listening = False
+        # Redis takes what this instance says, and it does not hear it.
+        self.deaf = False
+        self._store, self._stream, self._hearer = store, stream, hearer
+        # Of the last event that was heard.
+        self._position: Position | None = None
+        # The rooms that are heard or about to be; each is set when Redis has confirmed it.
+        self._rooms: dict[str, Event] = {EVERYBODY: Event()}
+        # Those that somebody did not wait for to the end.
+        self._late: set[str] = set()
+        self._subscription: Any = None
+        self._unheard_since: float | None = None
+        # No timeout for reads: silence is normal here.
+        options = {**connection_options(settings), "socket_timeout": None, "socket_keepalive": True}
+        if settings.redis_socket:
+            options.pop("socket_keepalive")
+        # No repeats inside of redis-py either: while it repeats, nobody knows that this instance is deaf.
+        self._client = redis.Redis.from_pool(redis.ConnectionPool(**options, retry=Retry(NoBackoff(), 0)))
+
+    def start(self, needed: Callable[[], Iterable[str]]) -> None:
+        """Begin to listen; `needed` are the rooms that somebody is in."""
+        gevent.spawn(self._listen)
+        gevent.spawn(self._forget, needed)
+        gevent.spawn(self._speak)
+
+    def hear(self, rooms: Iterable[str]) -> None:
+        """Hear rooms, or what comes right after would be lost; without Redis there is nothing to wait for."""
+        asked = list(rooms)
+        new = [room for room in asked if room not in self._rooms]
+        for room in new:
+            self._rooms[room] = Event()
+        if self._subscription is None:
+            return
+        if new:
+            self._say(self._subscription.subscribe, new)
+        with gevent.Timeout(CONFIRMED, False):
+            for room in asked:
+                if (confirmed := self._rooms.get(room)) is not None:
+                    confirmed.wait()
+        self._late.update(room for room in asked if room in self._rooms and not self._rooms[room].is_set())
+
+    def _say(self, what: Callable[..., Any], rooms: Iterable[str]) -> None:
+        try:
+            what(*(ROOM + room for room in rooms))
+        except redis.RedisError:
+            # The greenlet that listens meets the same, and subscribes to all rooms when Redis is back.
+            self.listening = False
+
+    def _forget(self, needed: Callable[[], Iterable[str]]) -> None:
+        """Hear rooms no more that nobody has needed for a while."""
+        empty: set[str] = set()
+        while True:
+            gevent.sleep(LINGER)
+            still_empty = self._rooms.keys() - set(needed()) - {EVERYBODY}
+            gone = empty & still_empty
+            for room in gone:
+                del self._rooms[room]
+            if gone and self._subscription is not None:
+                self._say(self._subscription.unsubscribe, gone)
+            empty = still_empty
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                with self._client.pubsub() as subscription:  # type: ignore[no-untyped-call]
+                    self._subscribe(subscription)
+                    for message in subscription.listen():
+                        self._take(message)
+            except redis.RedisError as error:
+                log.warning("cannot hear the other instances, trying again: %s", error)
+            finally:
+                self.listening = False
+                self._subscription = None
+                for confirmed in self._rooms.values():
+                    confirmed.clear()
+            gevent.sleep(PAUSE)
+
+    def _subscribe(self, subscription: Any) -> None:
+        rooms = set(self._rooms)
+        subscription.subscribe(INSTANCE + self.name, *(ROOM + room for room in rooms))
+        self._subscription = subscription
+        # Those that were asked for meanwhile; from here on each sees to itself.
+        if meanwhile := self._rooms.keys() - rooms:
+            subscription.subscribe(*(ROOM + room for room in meanwhile))
+
+    def _take(self, message: dict[str, Any]) -> None:
+        """What Redis says: that a channel is heard from now on, or what was said there."""
+        channel = message["channel"].decode()
+        mine = channel == INSTANCE + self.name
+        if message["type"] == "subscribe" and mine:
+            # With the first channel of the command all of them are heard.
+            self._catch_up()
+            self.listening = True
+        elif message["type"] == "subscribe":
+            self._confirm(channel.removeprefix(ROOM))
+        elif message["type"] == "message" and mine:
+            self._obey(message["data"])
+        elif message["type"] == "message":
+            offset, content = message["data"].split(b"\n", 1)
+            epoch, number = offset.decode().split("-")
+            self._go_on(Broadcast(channel.removeprefix(ROOM), epoch, int(number), content))
+
+    def _confirm(self, room: str) -> None:
+        """A room is heard from now on. Whoever did not wait for it to the end may have missed something there."""
+        if (confirmed := self._rooms.get(room)) is not None:
+            confirmed.set()
+        if room in self._late and self._position is not None:
+            self._late.remove(room)
+            self._hearer.missed(self._position, anew=False)
+
+    def _go_on(self, broadcast: Broadcast) -> None:
+        """Take the next event, unless it was had already when what was missed was looked for."""
+        assert self._position is not None, "nothing is heard before the position is known"
+        if broadcast.epoch != self._position.epoch:
+            self._begin(Position(broadcast.epoch, broadcast.number - 1))
+        if broadcast.number > self._position.number:
+            self._position = Position(broadcast.epoch, broadcast.number)
+            self._hearer.deliver(broadcast)
+
+    def _obey(self, data: bytes) -> None:
+        """What this instance is told alone."""
+        word, *rest = data.decode().split("\n")
+        if word == "beat":
+            self._unheard_since, self.deaf = None, False
+        elif word == "taken":
+            self._hearer.taken(rest[0], int(rest[1]))
+
+    def _catch_up(self) -> None:
+        """Take what passed while nothing was heard; raises what redis-py raises."""
+        self._late.clear()
+        client = self._store.client
+        now, heard = begin(client), self._position
+        if heard is None or heard.epoch != now.epoch:
+            self._begin(now)
+            return
+        passed = self._stream.after(client, now.epoch, dict.fromkeys(self._rooms, heard.number))
+        if passed is None:
+            self._position = now
+            self._hearer.missed(now, anew=False)
+            return
+        for broadcast in passed:
+            self._go_on(broadcast)
+
+    def _begin(self, position: Position) -> None:
+        """Redis began anew, or this instance did: what was told last may never have been heard."""
+        self._position = position
+        self._hearer.missed(position, anew=True)
+
+    def _speak(self) -> None:
+        """See that what is said is heard: there may be a connection on which nothing comes any more."""
+        while True:
+            gevent.sleep(BEAT)
+            now = time.monotonic()
+            if self._unheard_since is not None and now - self._unheard_since > DEAF:
+                self._unheard_since, self.deaf = now, True
+                self._listen_anew()
+            try:
+                self._store.use(lambda client: client.publish(INSTANCE + self.name, "beat"))
+            except StoreUnavailable:
+                # All are deaf then, and nobody would be any better.
+                self._unheard_since, self.deaf = None, False
+                continue
+            self._unheard_since = self._unheard_since or now
+
+    def _listen_anew(self) -> None:
+        log.error("this instance does not hear what is said to it, listening anew")
+        if self._subscription is not None and self._subscription.connection is not None:
+            self._subscription.connection.disconnect()

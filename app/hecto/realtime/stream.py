@@ -1,0 +1,168 @@
+"""The events of all rooms, in Redis: one order for all of them, and for each room a channel and a stream.
+
+One call of a script gives events their numbers, keeps them and tells them, so their order is the same for everybody:
+for who hears them now and for who asks later what was missed. A stream is short-lived: it is there for clients that
+come back, not for history.
+
+Numbers are worth nothing without the epoch that they belong to. A Redis that started anew may have lost the last of
+what it had told, and would give the same numbers again; so each start of Redis begins an epoch. A script finds out by
+itself: Redis forgets scripts at its end, and whoever has to load one looks first whose run it is.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import orjson
+import redis
+from redis.exceptions import NoScriptError, ResponseError
+
+from hecto.core import clock
+from hecto.core.outbox import Message
+from hecto.core.store import Store
+from hecto.realtime.broadcast import Broadcast, content_of
+
+# The channel and the stream of a room.
+ROOM = "hecto:events:"
+# Everybody is in it. What concerns everybody is rare: every instance hears it.
+EVERYBODY = "everybody"
+# The run of Redis, the epoch, and the number of the last event.
+HEAD = "hecto:events"
+# What was deployed last, and when; for those who were not there to hear of it.
+ANNOUNCED = "hecto:announced"
+RELEASE_NEW = "release.new"
+
+# Seconds that the events of a room are kept after the last one: who is away for longer than a session is kept
+# (sessions.LIFE, 165 s) cannot ask for them, and who is gone without a word is noticed after 65 s at the latest.
+LIFE = 300
+# As many events of a room are kept, and up to a hundred more: Redis takes them away in larger pieces.
+LENGTH = 1000
+
+_BEGIN = """
+if redis.call('HGET', KEYS[1], 'run') ~= ARGV[1] then
+    redis.call('HSET', KEYS[1], 'run', ARGV[1], 'epoch', ARGV[2])
+end
+return redis.call('HMGET', KEYS[1], 'epoch', 'number')
+"""
+
+# What every script begins with, so that none works on numbers of no epoch.
+_EPOCH = """
+local epoch = redis.call('HGET', KEYS[1], 'epoch')
+if not epoch then return redis.error_reply('NOEPOCH there is none') end
+"""
+
+_PUBLISH = """
+local number = redis.call('HINCRBY', KEYS[1], 'number', #KEYS - 1) - #KEYS + 1
+for place = 2, #KEYS do
+    number = number + 1
+    redis.call('XADD', KEYS[place], 'MAXLEN', '~', ARGV[1], number .. '-0', 'e', ARGV[place + 1])
+    redis.call('EXPIRE', KEYS[place], ARGV[2])
+    redis.call('PUBLISH', KEYS[place], epoch .. '-' .. number .. '\\n' .. ARGV[place + 1])
+end
+return number
+"""
+
+# Redis cuts a stream down to the length it is told, never below: a shorter one is whole.
+_AFTER = """
+if epoch ~= ARGV[1] then return false end
+local found = {}
+for place = 2, #KEYS do
+    local after = ARGV[place + 1]
+    if redis.call('XLEN', KEYS[place]) >= tonumber(ARGV[2]) then
+        local first = redis.call('XRANGE', KEYS[place], '-', '+', 'COUNT', 1)[1][1]
+        if tonumber(string.match(first, '%d+')) > tonumber(after) then return false end
+    end
+    for _, entry in ipairs(redis.call('XRANGE', KEYS[place], '(' .. after .. '-0', '+')) do
+        found[#found + 1] = {place - 2, entry[1], entry[2][2]}
+    end
+end
+return found
+"""
+
+
+class Position(NamedTuple):
+    """A place in the order of all events."""
+
+    epoch: str
+    number: int
+
+
+def position_of(offset: object) -> Position | None:
+    """What a client says it has seen last; None for what is no offset."""
+    if not isinstance(offset, str) or len(offset) > 40:
+        return None
+    epoch, _, number = offset.partition("-")
+    return Position(epoch, int(number)) if epoch and number.isascii() and number.isdigit() else None
+
+
+class Script:
+    """A script that works on the numbers of an epoch: its first key is HEAD, and it finds `epoch` set."""
+
+    def __init__(self, text: str) -> None:
+        self._text = _EPOCH + text
+        self._digest = ""
+
+    def __call__(self, client: redis.Redis, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+        """Run it, in a new epoch if Redis has forgotten it or its own; raises what redis-py raises."""
+        if self._digest:
+            try:
+                return client.evalsha(self._digest, len(keys), *keys, *arguments)
+            except NoScriptError:
+                pass
+            except ResponseError as error:
+                if not str(error).startswith("NOEPOCH"):
+                    raise
+        begin(client)
+        self._digest = client.script_load(self._text)
+        return client.evalsha(self._digest, len(keys), *keys, *arguments)
+
+
+def begin(client: redis.Redis) -> Position:
+    """The position of the last event, in a new epoch if this is a new run of Redis; raises what redis-py raises."""
+    run = client.info("server")["run_id"]
+    epoch, number = client.eval(_BEGIN, 1, HEAD, run, secrets.token_hex(4))
+    return Position(epoch.decode(), int(number or 0))
+
+
+class Stream:
+    """Sends events to rooms, from any process: instances, workers, scripts. It needs no Socket.IO server."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._publish = Script(_PUBLISH)
+        self._after = Script(_AFTER)
+
+    def send(self, messages: Sequence[Message]) -> None:
+        """Send events to their rooms, in this order and in one round trip; raises StoreUnavailable."""
+        if messages:
+            self._store.use(lambda client: self._send(client, messages))
+
+    def _send(self, client: redis.Redis, messages: Sequence[Message]) -> None:
+        keys = [HEAD, *(ROOM + message.room for message in messages)]
+        self._publish(client, keys, [LENGTH, LIFE, *(content_of(message) for message in messages)])
+
+    def after(self, client: redis.Redis, epoch: str, rooms: Mapping[str, int]) -> list[Broadcast] | None:
+        """The events behind a number, for each room its own, in their order, each with its room.
+
+        None when some of them are gone, or the epoch is. Raises what redis-py raises.
+        """
+        names = list(rooms)
+        keys = [HEAD, *(ROOM + room for room in names)]
+        found = self._after(client, keys, [epoch, LENGTH, *rooms.values()])
+        if found is None:
+            return None
+        told = [Broadcast(names[place], epoch, int(entry.split(b"-")[0]), content) for place, entry, content in found]
+        return sorted(told, key=lambda broadcast: broadcast.number)
+
+    def announce(self, release: str) -> bool:
+        """Tell all open pages, and those that come later, which release has been deployed; says whether that is news.
+
+        For a process that does nothing else: it raises what redis-py raises.
+        """
+        told = {"release": release, "at": clock.now().timestamp()}
+        # First kept, then told: whoever connects meanwhile may hear of it twice, never not at all.
+        before = self._store.client.set(ANNOUNCED, orjson.dumps(told), get=True)
+        self._send(self._store.client, [Message(EVERYBODY, RELEASE_NEW, told)])
+        return before is None or orjson.loads(before)["release"] != release  # type: ignore[arg-type]
