@@ -1,6 +1,7 @@
 // Everything that runs in the browser. Pages work without it; with it they are live and forgiving.
 import htmx from "htmx.org";
 import { startClocks } from "./clock.js";
+import { startCompany } from "./company.js";
 import { startConversation } from "./conversation.js";
 import { startForms } from "./forms.js";
 import { startHolding } from "./hold.js";
@@ -25,5 +26,6 @@ startKeys();
 startPalette();
 startSignIn();
 // Before the connection is made, whose first words it wants to hear.
+startCompany();
 startConversation();
 startLive();

@@ -66,15 +66,16 @@ function tellOf(record, verb, event) {
 }
 
 function connect() {
-  const socket = io({ transports: ["websocket"], ...RECONNECT });
+  // Polling only where something between here and the server lets no WebSocket through.
+  const socket = io({ transports: ["websocket", "polling"], tryAllTransports: true, ...RECONNECT });
   hooks.forEach((use) => use(socket));
   // Also at first: what happened since the page was made has not been heard.
   let missed = true;
 
   socket.on("connect", () => {
     badge("live", "Live");
-    // What happened meanwhile is not known in detail, so every live part looks again.
-    if (missed) changed(...RECORDS, "all");
+    // Either what happened meanwhile has just been told, or it is not known, and every live part looks again.
+    if (missed && !socket.recovered) changed(...RECORDS, "all");
     missed = false;
   });
   socket.on("disconnect", (reason) => {
