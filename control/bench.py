@@ -12,7 +12,7 @@ from control.site import ROOT
 from control.tools import ensure_tools, environment, tool
 
 # What can be measured, and the module that does it with the tools of .venv.
-BENCHES = {"chaos": "tests.chaos.long", "writes": "bench.writes"}
+BENCHES = {"chaos": "tests.chaos.long", "realtime": "bench.realtime.run", "writes": "bench.writes"}
 # A site of its own beside whatever runs here, on ports that are free.
 SITE = {"HECTO_HTTPS_PORT": "0", "HECTO_HTTP_PORT": "0", "HECTO_SSH_PORT": "0", "HECTO_INSTANCES": ""}
 
@@ -20,8 +20,10 @@ SITE = {"HECTO_HTTPS_PORT": "0", "HECTO_HTTP_PORT": "0", "HECTO_SSH_PORT": "0", 
 def run_bench(name: str, options: Sequence[str]) -> int:
     """Run one of them, where it needs a site on one called after it; returns its exit code."""
     ensure_tools()
-    if name == "writes":
+    if name != "chaos":
         packages.install(packages.for_tests())
+    if name == "realtime":
+        packages.install(packages.for_peers())
     command: list[str | Path] = [tool("python"), "-m", BENCHES[name], *options]
     variables = {**os.environ, **environment(), **SITE, "HECTO_NAME": name, "PYTHONPATH": f"{ROOT}:{ROOT / 'app'}"}
     return subprocess.run(command, cwd=ROOT, env=variables, check=False).returncode

@@ -88,6 +88,11 @@ def for_tests() -> list[Need]:
     ]
 
 
+def for_peers() -> list[Need]:
+    """What the benchmark of real-time servers compares ours with. An installed Node.js is kept."""
+    return [Need("to run Socket.IO's own server beside ours", ("nodejs", "npm"), ("node", "npm"))]
+
+
 def for_browser() -> list[Need]:
     """The browser that tests of pages drive. Ubuntu has it as a snap only, which tests cannot drive."""
     if _distribution() == "ubuntu" and not shutil.which(CHROMIUM):

@@ -79,8 +79,9 @@ class Psql:
 class Postgres:
     """A PostgreSQL server with the roles that roles/postgres makes."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, connections: int = 60) -> None:
         self.directory = directory
+        self.connections = connections
         self.data = directory / "data"
         self.process: subprocess.Popen[bytes] | None = None
         self.bin = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))[-1]
@@ -97,7 +98,8 @@ class Postgres:
     def start(self) -> None:
         """Start the server and wait until it answers."""
         log = self.directory / "log"
-        settings = ["-k", str(self.directory), "-h", "", "-c", "fsync=off", "-c", "max_connections=60"]
+        settings = ["-k", str(self.directory), "-h", "", "-c", "fsync=off"]
+        settings += ["-c", f"max_connections={self.connections}"]
         with log.open("ab") as output:
             self.process = subprocess.Popen(
                 [str(self.bin / "postgres"), "-D", str(self.data), *settings],
