@@ -191,6 +191,10 @@ class Crowd:
         for peer in self._peers.values():
             peer.next, peer.missing = first, set()
 
+    def have_heard(self, number: int) -> int:
+        """How many clients have heard the event of their room with this number, or a later one."""
+        return sum(peer.next > number for peer in self._peers.values())
+
     def listen(self, until: Callable[[], bool], seconds: float) -> bool:
         """Take what comes until a condition holds; says whether it did within the time."""
         deadline = time.monotonic() + seconds
@@ -198,11 +202,11 @@ class Crowd:
             self._turn()
         return held
 
-    def end(self, emitted: Callable[[int], int]) -> Heard:
-        """What was heard since it began; `emitted` is the number after the last one of a room."""
+    def end(self, emitted: int) -> Heard:
+        """What was heard since it began; `emitted` is the number after the last one of every room."""
         for peer in self._peers.values():
             if peer.seat.room is not None:
-                self.heard.lost += len(peer.missing) + emitted(peer.seat.room) - peer.next
+                self.heard.lost += len(peer.missing) + emitted - peer.next
         return self.heard
 
     def _add(self, peer: Peer) -> None:

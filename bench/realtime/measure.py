@@ -45,9 +45,14 @@ class Size:
     fleets: tuple[int, ...] = (4, 10, 100)
 
     @property
+    def turns(self) -> int:
+        """How many events a measurement emits to each room."""
+        return self.rate * self.seconds // self.rooms
+
+    @property
     def events(self) -> int:
-        """How many events a measurement emits: as many to each room."""
-        return self.rate * self.seconds // self.rooms * self.rooms
+        """How many events a measurement emits to all rooms."""
+        return self.turns * self.rooms
 
 
 QUICK = Size(idle=100, rooms=2, members=20, rate=50, seconds=2, fleets=(4,))
@@ -102,14 +107,14 @@ def deliveries(fleet: Fleet, size: Size) -> dict[str, float]:
     clock = partial(_clocks, fleet, {"instance": [instance], "emitter": [emitter]})
     with Crowd() as crowd:
         crowd.connect(seats)
-        first = warm_up(crowd, emitter, size.rooms, len(seats))
+        first = rehearsal(crowd, emitter, size, len(seats))
         before = clock()
-        seconds, heard = emission(crowd, emitter, size, first, size.events * size.members)
+        seconds, heard = emission(crowd, emitter, size, first, len(seats))
         used = _since(before, clock())
     milliseconds = [percentile(heard.latencies, share) / 1e6 for share in (0.5, 0.99)]
     return {
         "CPU of the instance a delivered event, µs": used["instance"] / heard.events / 1e3,
-        "CPU of Redis an emitted event, µs": used["redis"] / size.events / 1e3,
+        "CPU of Redis an emitted event, µs": used["Redis"] / size.events / 1e3,
         "CPU of the emitter an emitted event, µs": used["emitter"] / size.events / 1e3,
         "latency p50, ms": milliseconds[0],
         "latency p99, ms": milliseconds[1],
@@ -128,9 +133,10 @@ def emits(fleet: Fleet, size: Size) -> dict[str, float]:
     clock = partial(_clocks, fleet, {"instances": others, "emitter": [emitter]})
     with Crowd() as crowd:
         crowd.connect(seats)
-        first = warm_up(crowd, emitter, size.rooms, size.rooms * HEARING)
+        hearing = size.rooms * HEARING
+        first = rehearsal(crowd, emitter, size, hearing)
         idle, idle_seconds = _while(clock, lambda: crowd.listen(lambda: False, size.seconds))
-        used, seconds = _while(clock, lambda: emission(crowd, emitter, size, first, size.events * HEARING))
+        used, seconds = _while(clock, lambda: emission(crowd, emitter, size, first, hearing))
     net = {name: (used[name] - idle[name] * seconds / idle_seconds) / size.events / 1e3 for name in used}
     count = len(fleet.instances)
     return {f"CPU an emit among {count} instances, {name}, µs": value for name, value in net.items()} | {
@@ -139,27 +145,40 @@ def emits(fleet: Fleet, size: Size) -> dict[str, float]:
 
 
 def warm_up(crowd: Crowd, emitter: Instance, rooms: int, expected: int) -> int:
-    """Emit once to every room, again until all `expected` events are heard; returns the number of the next event."""
+    """Emit once to every room, again until all `expected` clients hear it; returns the number of the next event."""
+    crowd.begin(0)
     for number in range(WARM_UPS):
-        crowd.begin(number)
-        _emit(crowd, emitter, expected, SETTLE, rooms=rooms, first=number, count=rooms, rate=1000)
-        if crowd.heard.events >= expected:
-            # What came late of the times before must not be taken for what is measured.
-            crowd.listen(lambda: False, SETTLE)
+        _emit(crowd, emitter, rooms=rooms, first=number, count=rooms, rate=1000)
+        # Events of a room come in order: where this one was heard, none of the times before is still on its way.
+        if crowd.listen(partial(_have_heard, crowd, number, expected), SETTLE):
             return number + 1
     raise Failure(
-        f"{crowd.heard.events} of {expected} events of another instance were heard, at the {WARM_UPS}th attempt",
+        f"{crowd.have_heard(WARM_UPS - 1)} of {expected} clients heard another instance, at the {WARM_UPS}th attempt",
         advice=f"look into {emitter.log} whether it reaches Redis",
     )
 
 
-def emission(crowd: Crowd, emitter: Instance, size: Size, first: int, expected: int) -> tuple[float, Heard]:
-    """Emit and hear all of it: the seconds that emitting took, and what was heard. Fails when anything is missing."""
+def rehearsal(crowd: Crowd, emitter: Instance, size: Size, hearing: int) -> int:
+    """Do all of a measurement without looking; returns the number of the next event.
+
+    Node compiles while it runs what it runs often, and is in no hurry to.
+    """
+    first = warm_up(crowd, emitter, size.rooms, hearing)
+    emission(crowd, emitter, size, first, hearing)
+    return first + size.turns
+
+
+def emission(crowd: Crowd, emitter: Instance, size: Size, first: int, hearing: int) -> tuple[float, Heard]:
+    """Emit, and have as many clients hear all of it as are in the rooms.
+
+    Returns the seconds that emitting took, and what was heard. Raises Failure when anything is missing.
+    """
+    expected = size.turns * hearing
     crowd.begin(first)
     asked = {"rooms": size.rooms, "first": first, "count": size.events, "rate": size.rate}
-    seconds = _emit(crowd, emitter, expected, PATIENCE, **asked)
-    last = first + size.events // size.rooms
-    heard = crowd.end(lambda room: last)
+    seconds = _emit(crowd, emitter, **asked)
+    crowd.listen(lambda: crowd.heard.events >= expected, PATIENCE)
+    heard = crowd.end(first + size.turns)
     if heard.lost or heard.repeated or heard.reordered:
         raise Failure(
             f"of {expected} events {heard.lost} were lost, {heard.repeated} repeated, {heard.reordered} out of order",
@@ -168,15 +187,17 @@ def emission(crowd: Crowd, emitter: Instance, size: Size, first: int, expected: 
     return seconds, heard
 
 
-def _emit(crowd: Crowd, emitter: Instance, expected: int, patience: float, **asked: int) -> float:
-    """Have events emitted and hear `expected` of them, or as many as come; returns the seconds that emitting took."""
+def _have_heard(crowd: Crowd, number: int, expected: int) -> bool:
+    return crowd.have_heard(number) >= expected
+
+
+def _emit(crowd: Crowd, emitter: Instance, **asked: int) -> float:
+    """Have events emitted and hear what comes meanwhile; returns the seconds that emitting took."""
     longest = 2 * asked["count"] / asked["rate"] + PATIENCE
     with ThreadPoolExecutor(1) as other:
         answer = other.submit(ask, emitter, "emit", seconds=longest, **asked)
         crowd.listen(answer.done, longest)
-        seconds = float(answer.result()["seconds"])
-    crowd.listen(lambda: crowd.heard.events >= expected, patience)
-    return seconds
+        return float(answer.result()["seconds"])
 
 
 def _settle(crowd: Crowd, instance: Instance) -> None:
@@ -190,7 +211,7 @@ def _settle(crowd: Crowd, instance: Instance) -> None:
 
 def _clocks(fleet: Fleet, groups: Mapping[str, list[Instance]]) -> dict[str, int]:
     clocks = {name: all_cpu_ns(one.pid for one in instances) for name, instances in groups.items()}
-    return {"redis": cpu_ns(fleet.redis_pid), **clocks}
+    return {"Redis": cpu_ns(fleet.redis_pid), **clocks}
 
 
 def _since(before: Mapping[str, int], now: Mapping[str, int]) -> dict[str, int]:

@@ -30,19 +30,21 @@ servers took turns, with fresh processes; one event lost, repeated or out of ord
 the median of the rounds, with the lowest and the highest; "of Hecto's" is the ratio of the medians.
 
 * **Deliveries**: {members} members in each of {rooms} rooms at one instance, {rate} events a second of about 250 bytes
-  of JSON, emitted by another instance. CPU is user and system time by the clock of the process, which counts
-  nanoseconds; of gunicorn it is the worker's. Latency is from just before the emit to the client's read, on one clock.
+  of JSON, for {seconds} s, emitted by another instance, after the same without looking. CPU is user and system time by
+  the clock of the process, which counts nanoseconds; of gunicorn it is the worker's. Latency is from just before the
+  emit to the client's read, on one clock.
 * **Memory**: how much an instance grows by {idle} idle connections, with its garbage collected, divided by them.
 * **A connect**: the WebSocket's handshake, engine.io's and Socket.IO's CONNECT, {idle} times.
 * **An emit**: {rate} a second to rooms with one member on each of three instances, while so many instances run, each
-  with at least one connection; what they all need in the same time without emits is taken off. "instances" is all of
-  them but the one that emits.
+  with at least one connection, after the same without looking; what they all need without emits is taken off.
+  "instances" is all of them but the one that emits.
 """
 LIMITS = """\
 * The work of a connect is not the same: {connecting}.
 * Hecto's instance is a whole application with PostgreSQL, the others are the Socket.IO server alone: what they hold
   without connections is no figure about real-time servers.
-* What the kernel holds for a connection is not in the memory.
+* What the kernel holds for a connection is not in the memory. A process with room left in its heap grows by less than
+  its connections hold, V8 more so than Python; the more connections, the less that matters.
 * Node ran without `bufferutil`, which is optional; it collects garbage on threads of its own, whose time counts.
 * Events by publish and subscribe are gone for a client that was away; the streams adapter keeps them, and pays for it.
 * Latency includes the clients' own time; they are one process and take their share of the cores.
@@ -82,12 +84,12 @@ def comparison(measured: Measured) -> list[list[str]]:
     """A line a figure, a column a server, the first of them being what the others are compared with."""
     servers = list(measured)
     rows = [["figure", *(servers[:1]), *(word for name in servers[1:] for word in (name, f"of {servers[0]}'s"))]]
-    for figure in measured[servers[0]]:
-        own = statistics.median(measured[servers[0]][figure])
-        row = [figure, _cell(measured[servers[0]][figure])]
+    for what in measured[servers[0]]:
+        own = statistics.median(measured[servers[0]][what])
+        row = [what, _cell(measured[servers[0]][what])]
         for name in servers[1:]:
-            values = measured[name][figure]
-            compared = own and figure not in CIRCUMSTANCES
+            values = measured[name][what]
+            compared = own and what not in CIRCUMSTANCES
             row += [_cell(values), f"{statistics.median(values) / own:.2f}" if compared else "—"]
         rows.append(row)
     return rows

@@ -122,7 +122,7 @@ def _hold(
         note(f"{plan.events} events")
         seconds = _emit(crowd, plan, lambda: ask(emitter, "emit", _longest(plan), **_asked(plan, first)), watch)
         end = _memory(groups)
-        heard = crowd.end(lambda room: first + plan.turns)
+        heard = crowd.end(first + plan.turns)
     return {
         "connections": len(seats),
         "instances": plan.instances,
