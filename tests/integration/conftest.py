@@ -59,6 +59,12 @@ def instance(instances: tuple[AppInstance, AppInstance]) -> AppInstance:
     return instances[0]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def another_address(redis_server: Redis) -> None:
+    """Hundreds of people sign in from the one address of the tests; each file begins as if from another one."""
+    redis_server.ask("DEL", "login:address:127.0.0.1")
+
+
 @pytest.fixture(scope="session")
 def admin(instance: AppInstance) -> Client:
     """The administrator that setup created."""

@@ -78,6 +78,8 @@ class Bus(Manager):  # type: ignore[misc]
         if (other := self.here.get(session.sid)) is not None:
             if other.generation >= session.generation:
                 return False
+            # It came between our claim and now.
+            self.taken(session.sid, session.generation)
             self.forget(other)
         self.here[session.sid] = session
         super().basic_enter_room(session.sid, NAMESPACE, None, eio_sid=eio_sid)
@@ -281,7 +283,7 @@ class Bus(Manager):  # type: ignore[misc]
     def taken(self, sid: str, generation: int) -> None:
         """End the connection of a session that another one has taken up."""
         # Also for one that is about to be let in, and has only been claimed.
-        self._taken[sid] = generation
+        self._taken[sid] = max(generation, self._taken.get(sid, 0))
         session = self.here.get(sid)
         if session is None or session.generation >= generation:
             return

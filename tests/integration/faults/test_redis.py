@@ -136,7 +136,7 @@ def test_what_changes_while_redis_is_away_is_told_when_it_is_back(user, instance
     redis.stop()
     try:
         made = [user.create_task(f"while away {n}")["id"] for n in range(3)]
-        assert heard == []
+        assert not {event["id"] for event in heard} & set(made)
     finally:
         redis.start()
     # At least once: the number of the event tells a repeat. What another test did may be told late as well.
