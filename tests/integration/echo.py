@@ -41,7 +41,7 @@ def app(environ: dict[str, Any], start_response: Any) -> Any:
         case "/deafen":
             # As if Redis had forgotten that this instance listens: the connection stays, and nothing comes.
             heard = realtime.bus.listener
-            heard._subscription.unsubscribe(INSTANCE + heard.name)
+            heard._channels.unsubscribe(INSTANCE + heard.name)
             start_response("204 No Content", [])
             return []
         case "/held":

@@ -11,9 +11,36 @@ from engineio.packet import Packet as EnginePacket
 from socketio.packet import EVENT
 
 from hecto.core.outbox import Message
+from hecto.realtime import frames
 
 # What begins with it is for the instances, not for clients: see hecto.core.live.
-COMMAND = "!"
+COMMAND = b"!"
+
+
+class Form:
+    """An event as some clients get it: as packets, or as one piece for those with a WebSocket. Each is made once."""
+
+    __slots__ = ("_attachments", "_frames", "_packets", "_text")
+
+    def __init__(self, text: bytes, attachments: list[bytes]) -> None:
+        self._text = text
+        self._attachments = attachments
+        self._packets: list[EnginePacket] | None = None
+        self._frames: bytes | None = None
+
+    @property
+    def packets(self) -> list[EnginePacket]:
+        if self._packets is None:
+            parts = (self._text.decode(), *self._attachments)
+            self._packets = [EnginePacket(MESSAGE, part) for part in parts]
+        return self._packets
+
+    @property
+    def frames(self) -> bytes:
+        if self._frames is None:
+            text = frames.frame(frames.TEXT, b"4" + self._text)
+            self._frames = b"".join((text, *(frames.frame(frames.BINARY, part) for part in self._attachments)))
+        return self._frames
 
 
 class Broadcast:
@@ -24,7 +51,7 @@ class Broadcast:
     follow the packet.
     """
 
-    __slots__ = ("_body", "_packets", "_plain", "_sizes", "epoch", "name", "number", "room")
+    __slots__ = ("_body", "_numbered", "_plain", "_sizes", "epoch", "name", "number", "room", "secret")
 
     def __init__(self, room: str, epoch: str, number: int, content: bytes) -> None:
         line, self._body = content.split(b"\n", 1)
@@ -33,23 +60,24 @@ class Broadcast:
         self.epoch = epoch
         self.number = number
         self.name = name.decode()
+        self.secret = name.startswith(COMMAND)
         self._sizes = [int(size) for size in sizes.split(b",")] if sizes else []
-        self._packets: list[EnginePacket] | None = None
-        self._plain: list[EnginePacket] | None = None
+        self._numbered: Form | None = None
+        self._plain: Form | None = None
 
     @property
     def offset(self) -> str:
         return f"{self.epoch}-{self.number}"
 
     @property
-    def packets(self) -> list[EnginePacket]:
+    def numbered(self) -> Form:
         """For a client that recovers: the offset is the last argument."""
-        if self._packets is None:
-            self._packets = self._with_end(f',"{self.offset}"]'.encode())
-        return self._packets
+        if self._numbered is None:
+            self._numbered = self._with_end(f',"{self.offset}"]'.encode())
+        return self._numbered
 
     @property
-    def plain(self) -> list[EnginePacket]:
+    def plain(self) -> Form:
         """For a client that does not, whose handlers would stumble over one argument more."""
         if self._plain is None:
             self._plain = self._with_end(b"]")
@@ -59,12 +87,12 @@ class Broadcast:
         """What was sent with it; for events without attachments."""
         return orjson.loads(self._body[1:] + b"]")[1]
 
-    def _with_end(self, end: bytes) -> list[EnginePacket]:
+    def _with_end(self, end: bytes) -> Form:
         text, attachments = self._body, []
         for size in reversed(self._sizes):
-            attachments.append(EnginePacket(MESSAGE, text[len(text) - size :]))
+            attachments.append(text[len(text) - size :])
             text = text[: len(text) - size]
-        return [EnginePacket(MESSAGE, (text + end).decode()), *reversed(attachments)]
+        return Form(text + end, attachments[::-1])
 
 
 def content_of(message: Message) -> bytes:

@@ -15,13 +15,12 @@ from typing import Any
 
 import gevent
 import orjson
-from engineio.exceptions import SocketIsClosedError
 from redis import RedisError
 from socketio.manager import Manager
 
 from hecto.core.outbox import Message
 from hecto.core.store import Store, StoreUnavailable
-from hecto.realtime.broadcast import COMMAND, Broadcast, content_of
+from hecto.realtime.broadcast import Broadcast, content_of
 from hecto.realtime.listener import Listener
 from hecto.realtime.sessions import KEEP, Session, Sessions
 from hecto.realtime.stream import ANNOUNCED, EVERYBODY, RELEASE_NEW, Position, Stream
@@ -47,6 +46,8 @@ class Bus(Manager):  # type: ignore[misc]
         self.listener = Listener(settings, store, self.stream, self)
         self.sessions = Sessions(store, self.listener.name)
         self.here: dict[str, Session] = {}
+        # Of each room, in the order in which they came.
+        self._members: dict[str, dict[Session, None]] = {}
         self.commands: dict[str, Command] = {}
         # Told of everybody who enters or leaves a room.
         self.came: Callable[[Session, str], None] = lambda session, room: None
@@ -59,7 +60,7 @@ class Bus(Manager):  # type: ignore[misc]
 
     def initialize(self) -> None:
         """Begin to listen."""
-        self.listener.start(lambda: (room for room in self.rooms.get(NAMESPACE, {}) if room))
+        self.listener.start(self._members.keys)
         gevent.spawn(self._keep_sessions)
 
     def send(self, messages: Sequence[Message]) -> None:
@@ -81,6 +82,9 @@ class Bus(Manager):  # type: ignore[misc]
             # It came between our claim and now.
             self.taken(session.sid, session.generation)
             self.forget(other)
+        if (connection := self.server.eio.sockets.get(eio_sid)) is None:
+            return False
+        session.connection = connection
         self.here[session.sid] = session
         super().basic_enter_room(session.sid, NAMESPACE, None, eio_sid=eio_sid)
         self.listener.hear(rooms)
@@ -115,23 +119,28 @@ class Bus(Manager):  # type: ignore[misc]
         session = self.here.get(sid)
         if session is None or room not in session.rooms:
             return
-        super().basic_leave_room(sid, namespace, room)
+        self._take_out(session, room)
         del session.rooms[room]
-        self.went(session, room)
         if session.pid:
             self._later(lambda: self.sessions.leave(session, room))
 
     def _put(self, session: Session, room: str) -> None:
-        super().basic_enter_room(session.sid, NAMESPACE, room)
+        self._members.setdefault(room, {})[session] = None
         session.rooms.setdefault(room, 0)
         self.came(session, room)
+
+    def _take_out(self, session: Session, room: str) -> None:
+        if (members := self._members.get(room)) is not None and session in members:
+            del members[session]
+            if not members:
+                del self._members[room]
+            self.went(session, room)
 
     def basic_disconnect(self, sid: str, namespace: str, **_: Any) -> None:
         """Forget a socket; its session stays in Redis for a while."""
         if (session := self.here.pop(sid, None)) is not None:
             for room in session.rooms:
-                super().basic_leave_room(sid, namespace, room)
-                self.went(session, room)
+                self._take_out(session, room)
         super().basic_leave_room(sid, namespace, None)
         if sid in self.pending_disconnect.get(namespace, ()):
             self.pending_disconnect[namespace].remove(sid)
@@ -144,10 +153,11 @@ class Bus(Manager):  # type: ignore[misc]
 
     def get_participants(self, namespace: str, room: str | None) -> Iterator[tuple[str, str]]:
         """The sockets of this instance in a room, or one by its id, as (id, id of its connection)."""
-        if room in self.here:
-            yield room, self.eio_sid_from_sid(room, NAMESPACE)
-        else:
-            yield from super().get_participants(namespace, room)
+        if room is None:
+            yield from super().get_participants(namespace, None)
+            return
+        found = [self.here[room]] if room in self.here else list(self._members.get(room, ()))
+        yield from ((session.sid, session.connection.sid) for session in found)
 
     def is_connected(self, sid: str, namespace: str) -> bool:
         """Whether a socket has been told that it is connected, and not that it is not any more."""
@@ -219,40 +229,36 @@ class Bus(Manager):  # type: ignore[misc]
         """Pass an event on to the sockets in its room."""
         if broadcast.name == RELEASE_NEW:
             self.announced = broadcast.payload()
-        found = self.rooms.get(NAMESPACE, {}).get(broadcast.room)
-        for sid, eio_sid in list(found.items()) if found else ():
-            # One before it may have ended it, by a command.
-            if (session := self.here.get(sid)) is not None:
-                if session.held is not None:
-                    self._hold(session, eio_sid, broadcast)
-                elif broadcast.number > session.seen:
-                    self.receive(session, eio_sid, broadcast)
+        number = broadcast.number
+        ordinary = not broadcast.secret and broadcast.name not in self.commands
+        # What stands in this loop is what an event costs for each socket that it reaches.
+        for session in list(self._members.get(broadcast.room, ())):
+            if session.held is not None:
+                self._hold(session, broadcast)
+            elif number > session.seen:
+                if ordinary:
+                    session.connection.pass_on(broadcast.numbered if session.pid else broadcast.plain)
+                else:
+                    self.receive(session, broadcast)
 
-    def _hold(self, session: Session, eio_sid: str, broadcast: Broadcast) -> None:
+    def _hold(self, session: Session, broadcast: Broadcast) -> None:
         assert session.held is not None
         session.held.append(broadcast)
-        if len(session.held) > MOST_HELD and (connection := self.server.eio.sockets.get(eio_sid)) is not None:
-            connection.close(wait=False, abort=True, reason="reads too slowly")
+        if len(session.held) > MOST_HELD:
+            session.connection.close(wait=False, abort=True, reason="reads too slowly")
 
-    def receive(self, session: Session, eio_sid: str, broadcast: Broadcast) -> None:
+    def receive(self, session: Session, broadcast: Broadcast) -> None:
         """Pass an event on to one socket, and do with it what the event means for sockets."""
-        self.pass_on(session, eio_sid, broadcast)
-        if command := self.commands.get(broadcast.name):
+        self.pass_on(session, broadcast)
+        command = self.commands.get(broadcast.name)
+        # One before it may have ended it.
+        if command is not None and self.here.get(session.sid) is session:
             command(session, broadcast)
 
-    def pass_on(self, session: Session, eio_sid: str, broadcast: Broadcast) -> None:
+    def pass_on(self, session: Session, broadcast: Broadcast) -> None:
         """Send an event to one socket; what is for the instances is not for clients."""
-        if broadcast.name.startswith(COMMAND):
-            return
-        connection = self.server.eio.sockets.get(eio_sid)
-        if connection is None:
-            return
-        try:
-            for packet in broadcast.packets if session.pid else broadcast.plain:
-                connection.send(packet)
-        except SocketIsClosedError:
-            # It ended while the others were told.
-            return
+        if not broadcast.secret:
+            session.connection.pass_on(broadcast.numbered if session.pid else broadcast.plain)
 
     def missed_by(self, epoch: str, rooms: Mapping[str, int]) -> list[Broadcast] | None:
         """What was told in rooms, each behind a number; None when that is not known; raises StoreUnavailable."""
@@ -274,8 +280,8 @@ class Bus(Manager):  # type: ignore[misc]
                 session.rooms = dict.fromkeys(session.rooms, position.number)
             if session.held is not None:
                 session.held.append(told)
-            elif (eio_sid := self.eio_sid_from_sid(session.sid, NAMESPACE)) is not None:
-                self.pass_on(session, eio_sid, told)
+            else:
+                self.pass_on(session, told)
                 self.server.greet(session.sid)
         if anew and sessions:
             gevent.spawn(self._reopen, sessions)
@@ -288,9 +294,7 @@ class Bus(Manager):  # type: ignore[misc]
         if session is None or session.generation >= generation:
             return
         session.taken = True
-        connection = self.server.eio.sockets.get(self.eio_sid_from_sid(sid, NAMESPACE))
-        if connection is not None:
-            connection.close(wait=False, abort=True, reason="taken up")
+        session.connection.close(wait=False, abort=True, reason="taken up")
 
     def _look_for_release(self) -> None:
         try:

@@ -18,6 +18,7 @@ from engineio.packet import NOOP, PING, Packet
 from engineio.payload import Payload
 
 from hecto.realtime import frames, websocket
+from hecto.realtime.broadcast import Form
 from hecto.realtime.packets import MalformedError, engine_packet
 from hecto.realtime.websocket import WebSocket
 
@@ -64,6 +65,15 @@ class Connection(engineio_socket.Socket):  # type: ignore[misc]
             self.queue.put(packet)
         else:
             self.close(wait=False, abort=True, reason=self.server.reason.TRANSPORT_ERROR)
+
+    def pass_on(self, form: Form) -> None:
+        """Send an event that others get, too; to a connection that has ended, nothing happens."""
+        if self._websocket is not None and self.upgraded:
+            self._websocket.send(form.frames)
+        else:
+            for packet in form.packets:
+                if not self.closed:
+                    self.send(packet)
 
     def breathe(self) -> None:
         """Let a client read before it is sent more, of which there is much."""

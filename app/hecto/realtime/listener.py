@@ -10,6 +10,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from typing import Any, Protocol
 
 import gevent
@@ -20,6 +21,7 @@ from redis.retry import Retry
 
 from hecto.core.store import Store, StoreUnavailable, connection_options
 from hecto.realtime.broadcast import Broadcast
+from hecto.realtime.channels import Channels
 from hecto.realtime.sessions import INSTANCE
 from hecto.realtime.stream import EVERYBODY, ROOM, Position, Stream, begin
 from hecto.settings import Settings
@@ -55,6 +57,7 @@ class Listener:
     def __init__(self, settings: Settings, store: Store, stream: Stream, hearer: Hearer) -> None:
         # Hosts number their instances alike, and one that starts again is another one.
         self.name = uuid.uuid4().hex
+        self._own = INSTANCE + self.name
         self.listening = False
         # Redis takes what this instance says, and it does not hear it.
         self.deaf = False
@@ -65,14 +68,14 @@ class Listener:
         self._rooms: dict[str, Event] = {EVERYBODY: Event()}
         # Those that somebody did not wait for to the end.
         self._late: set[str] = set()
-        self._subscription: Any = None
+        self._channels: Channels | None = None
         self._unheard_since: float | None = None
         # No timeout for reads: silence is normal here.
         options = {**connection_options(settings), "socket_timeout": None, "socket_keepalive": True}
         if settings.redis_socket:
             options.pop("socket_keepalive")
         # No repeats inside of redis-py either: while it repeats, nobody knows that this instance is deaf.
-        self._client = redis.Redis.from_pool(redis.ConnectionPool(**options, retry=Retry(NoBackoff(), 0)))
+        self._connections = redis.ConnectionPool(**options, retry=Retry(NoBackoff(), 0))
 
     def start(self, needed: Callable[[], Iterable[str]]) -> None:
         """Begin to listen; `needed` are the rooms that somebody is in."""
@@ -86,10 +89,10 @@ class Listener:
         new = [room for room in asked if room not in self._rooms]
         for room in new:
             self._rooms[room] = Event()
-        if self._subscription is None:
+        if self._channels is None:
             return
         if new:
-            self._say(self._subscription.subscribe, new)
+            self._say(self._channels.subscribe, new)
         with gevent.Timeout(CONFIRMED, False):
             for room in asked:
                 if (confirmed := self._rooms.get(room)) is not None:
@@ -112,50 +115,50 @@ class Listener:
             gone = empty & still_empty
             for room in gone:
                 del self._rooms[room]
-            if gone and self._subscription is not None:
-                self._say(self._subscription.unsubscribe, gone)
+            if gone and self._channels is not None:
+                self._say(self._channels.unsubscribe, gone)
             empty = still_empty
 
     def _listen(self) -> None:
         while True:
             try:
-                with self._client.pubsub() as subscription:  # type: ignore[no-untyped-call]
-                    self._subscribe(subscription)
-                    for message in subscription.listen():
-                        self._take(message)
+                with closing(Channels(self._connections.make_connection())) as channels:
+                    self._subscribe(channels)
+                    for kind, channel, content in channels.messages():
+                        self._take(kind, channel, content)
             except redis.RedisError as error:
                 log.warning("cannot hear the other instances, trying again: %s", error)
             finally:
                 self.listening = False
-                self._subscription = None
+                self._channels = None
                 for confirmed in self._rooms.values():
                     confirmed.clear()
             gevent.sleep(PAUSE)
 
-    def _subscribe(self, subscription: Any) -> None:
+    def _subscribe(self, channels: Channels) -> None:
         rooms = set(self._rooms)
-        subscription.subscribe(INSTANCE + self.name, *(ROOM + room for room in rooms))
-        self._subscription = subscription
+        channels.subscribe(self._own, *(ROOM + room for room in rooms))
+        self._channels = channels
         # Those that were asked for meanwhile; from here on each sees to itself.
         if meanwhile := self._rooms.keys() - rooms:
-            subscription.subscribe(*(ROOM + room for room in meanwhile))
+            channels.subscribe(*(ROOM + room for room in meanwhile))
 
-    def _take(self, message: dict[str, Any]) -> None:
+    def _take(self, kind: bytes, channel: str, content: bytes) -> None:
         """What Redis says: that a channel is heard from now on, or what was said there."""
-        channel = message["channel"].decode()
-        mine = channel == INSTANCE + self.name
-        if message["type"] == "subscribe" and mine:
-            # With the first channel of the command all of them are heard.
-            self._catch_up()
-            self.listening = True
-        elif message["type"] == "subscribe":
-            self._confirm(channel.removeprefix(ROOM))
-        elif message["type"] == "message" and mine:
-            self._obey(message["data"])
-        elif message["type"] == "message":
-            offset, content = message["data"].split(b"\n", 1)
+        if kind == b"message":
+            if channel == self._own:
+                self._obey(content)
+                return
+            offset, content = content.split(b"\n", 1)
             epoch, number = offset.decode().split("-")
             self._go_on(Broadcast(channel.removeprefix(ROOM), epoch, int(number), content))
+        elif kind == b"subscribe":
+            if channel == self._own:
+                # With the first channel of the command all of them are heard.
+                self._catch_up()
+                self.listening = True
+            else:
+                self._confirm(channel.removeprefix(ROOM))
 
     def _confirm(self, room: str) -> None:
         """A room is heard from now on. Whoever did not wait for it to the end may have missed something there."""
@@ -212,7 +215,7 @@ class Listener:
                 self._unheard_since, self.deaf = now, True
                 self._listen_anew()
             try:
-                self._store.use(lambda client: client.publish(INSTANCE + self.name, "beat"))
+                self._store.use(lambda client: client.publish(self._own, "beat"))
             except StoreUnavailable:
                 # All are deaf then, and nobody would be any better.
                 self._unheard_since, self.deaf = None, False
@@ -221,5 +224,5 @@ class Listener:
 
     def _listen_anew(self) -> None:
         log.error("this instance does not hear what is said to it, listening anew")
-        if self._subscription is not None and self._subscription.connection is not None:
-            self._subscription.connection.disconnect()
+        if self._channels is not None:
+            self._channels.end()

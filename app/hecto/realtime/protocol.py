@@ -24,7 +24,7 @@ from hecto.realtime.sessions import Session, is_pid, new_pid
 from hecto.realtime.stream import Position, position_of
 
 T = TypeVar("T")
-Tell = Callable[[Session, str, Broadcast], None]
+Tell = Callable[[Session, Broadcast], None]
 # Between questions to a Redis that does not answer in time and is heard all the same; the store leaves it alone for one
 # second after each, and clients wait for 20.
 PAUSES = (1.0, 1.5, 2.0)
@@ -211,7 +211,7 @@ class Server(socketio.Server):  # type: ignore[misc]
     def _tell(self, eio_sid: str, session: Session, broadcasts: Iterable[Broadcast], by: Tell) -> bool:
         """Tell a client of events, as fast as it reads them; says whether it is still there."""
         for broadcast in broadcasts:
-            by(session, eio_sid, broadcast)
+            by(session, broadcast)
             if not self._is_here(eio_sid, session):
                 return False
             self.eio.sockets[eio_sid].breathe()

@@ -11,13 +11,13 @@ import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import redis
 
 from hecto.core.permissions import Actor
 from hecto.core.store import Store
-from hecto.realtime.broadcast import Broadcast
+from hecto.realtime.broadcast import Broadcast, Form
 from hecto.realtime.stream import HEAD, Position, Script
 
 SESSION = "hecto:socket:"
@@ -73,12 +73,26 @@ if redis.call('HGET', KEYS[2], 'generation') == ARGV[1] then redis.call('DEL', K
 """
 
 
+class Connection(Protocol):
+    """What a session needs of the engine's connection."""
+
+    sid: str
+
+    def pass_on(self, form: Form) -> None:
+        """Send an event; to a connection that has ended, nothing happens."""
+
+    def close(self, wait: bool, abort: bool, reason: str) -> None:
+        """End it."""
+
+
 @dataclass(slots=True, eq=False)
 class Session:
     """One client, over all of its connections."""
 
     sid: str
     actor: Actor
+    # What it is connected by, since it was let in.
+    connection: Connection = field(init=False)
     # Private to the client: who shows it takes the session up. None for one that does not recover.
     pid: str | None = None
     generation: int = 1

@@ -68,9 +68,8 @@ class WebSocket:
 
     def send(self, frame: bytes) -> None:
         """Send a whole frame; to a connection that has ended, nothing happens."""
-        if not self.open or self._ending:
-            return
-        self._write(frame)
+        if self.open and not self._ending:
+            self._write(frame)
 
     def drain(self) -> None:
         """Wait until the client has read most of what it was sent, or is too slow."""
@@ -124,17 +123,17 @@ class WebSocket:
                 pass
 
     def _write(self, frame: bytes) -> None:
-        rest = memoryview(frame)
+        sent = 0
         if not self._waiting:
             try:
-                rest = rest[self._plain.send(rest) :]
+                sent = self._plain.send(frame)
             except BlockingIOError:
                 pass
             except OSError:
                 self.abort()
                 return
-        if rest:
-            self._keep(rest)
+        if sent < len(frame):
+            self._keep(memoryview(frame)[sent:])
 
     def _keep(self, rest: memoryview) -> None:
         self._waiting.append(rest)

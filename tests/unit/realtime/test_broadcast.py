@@ -31,8 +31,8 @@ def read(packets: list) -> list:
 def test_clients_read_what_was_sent(name, payload):
     broadcast = Broadcast("task:1", "0a1b2c3d", 17, content_of(Message("task:1", name, payload)))
     assert (broadcast.name, broadcast.offset, broadcast.payload()) == (name, "0a1b2c3d-17", payload)
-    assert read(broadcast.packets) == [name, payload, "0a1b2c3d-17"]
-    assert read(broadcast.plain) == [name, payload]
+    assert read(broadcast.numbered.packets) == [name, payload, "0a1b2c3d-17"]
+    assert read(broadcast.plain.packets) == [name, payload]
 
 
 @given(st.lists(st.binary(max_size=300), min_size=1, max_size=4))
@@ -40,8 +40,8 @@ def test_bytes_go_as_attachments(contents):
     sent = {"name": "a photo\n", "parts": contents}
     broadcast = Broadcast("task:1", "0a1b2c3d", 17, content_of(Message("task:1", "photo", sent)))
     assert broadcast.name == "photo"
-    assert read(broadcast.packets) == ["photo", sent, "0a1b2c3d-17"]
-    assert read(broadcast.plain) == ["photo", sent]
+    assert read(broadcast.numbered.packets) == ["photo", sent, "0a1b2c3d-17"]
+    assert read(broadcast.plain.packets) == ["photo", sent]
 
 
 @pytest.mark.parametrize(
