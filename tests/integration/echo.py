@@ -21,6 +21,7 @@ realtime = hecto.extensions["realtime"]
 server = realtime.socketio.server
 listener.LINGER = 0.5
 listener.BEAT, listener.DEAF = 0.3, 1.0
+listener.KNOWN = float(os.environ.get("ECHO_KNOWN", listener.KNOWN))
 # A client that is gone is to be noticed while a test waits, unless the test has more clients than answer in a second.
 server.eio.ping_interval = server.eio.ping_timeout = int(os.environ.get("ECHO_PING", "1"))
 
@@ -42,6 +43,11 @@ def app(environ: dict[str, Any], start_response: Any) -> Any:
             # As if Redis had forgotten that this instance listens: the connection stays, and nothing comes.
             heard = realtime.bus.listener
             heard._channels.unsubscribe(INSTANCE + heard.name)
+            start_response("204 No Content", [])
+            return []
+        case "/cut":
+            # As if the network had broken; it listens anew at once.
+            realtime.bus.listener._channels.end()
             start_response("204 No Content", [])
             return []
         case "/held":

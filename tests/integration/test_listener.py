@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import requests
 
 from tests.integration.test_rooms import Socket
@@ -22,6 +23,25 @@ def test_a_deaf_instance_is_not_ready_until_it_hears_again(site, member):
         wait_until(lambda: state() == "ready", "the end of it", seconds=5)
         task = member.create_task("heard again")
         assert socket.next("task.created")["id"] == task["id"]
+        socket.io.disconnect()
+    finally:
+        instance.stop()
+
+
+@pytest.mark.parametrize(("known", "told"), [("60", False), ("0", True)], ids=["a moment", "longer than is kept"])
+def test_who_did_not_hear_for_longer_than_events_are_kept_says_so(site, member, known, told):
+    instance = AppInstance(
+        site, app="tests.integration.echo:app", PYTHONPATH=f"{REPOSITORY / 'app'}:{REPOSITORY}", ECHO_KNOWN=known
+    )
+    try:
+        socket = Socket(member.at(instance))
+        assert requests.get(f"{instance.url}/cut", timeout=5).status_code == 204
+        tasks = [member.create_task(f"told {number}")["id"] for number in range(20)]
+        if told:
+            assert socket.next("missed") == {}
+        else:
+            assert [socket.next("task.created")["id"] for _ in tasks] == tasks
+            assert all(name != "missed" for name, *_ in list(socket.heard.queue))
         socket.io.disconnect()
     finally:
         instance.stop()

@@ -23,7 +23,7 @@ from hecto.core.store import Store, StoreUnavailable, connection_options
 from hecto.realtime.broadcast import Broadcast
 from hecto.realtime.channels import Channels
 from hecto.realtime.sessions import INSTANCE
-from hecto.realtime.stream import EVERYBODY, ROOM, Position, Stream, begin
+from hecto.realtime.stream import EVERYBODY, LIFE, ROOM, Position, Stream, begin
 from hecto.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -36,6 +36,8 @@ CONFIRMED = 1.0
 LINGER = 30.0
 # Between two words of an instance to itself, and how long none may be heard before it counts as deaf.
 BEAT, DEAF = 5.0, 12.0
+# How long streams tell all that passed: the events of a room are gone LIFE after the last one.
+KNOWN = LIFE - 60.0
 
 
 class Hearer(Protocol):
@@ -70,6 +72,7 @@ class Listener:
         self._late: set[str] = set()
         self._channels: Channels | None = None
         self._unheard_since: float | None = None
+        self._heard_at = time.monotonic()
         # No timeout for reads: silence is normal here.
         options = {**connection_options(settings), "socket_timeout": None, "socket_keepalive": True}
         if settings.redis_socket:
@@ -98,6 +101,9 @@ class Listener:
                 if (confirmed := self._rooms.get(room)) is not None:
                     confirmed.wait()
         self._late.update(room for room in asked if room in self._rooms and not self._rooms[room].is_set())
+        if gone := [room for room in asked if room not in self._rooms]:
+            # They were empty for long, and given up while this waited for others.
+            self.hear(gone)
 
     def _say(self, what: Callable[..., Any], rooms: Iterable[str]) -> None:
         try:
@@ -128,6 +134,10 @@ class Listener:
                         self._take(kind, channel, content)
             except redis.RedisError as error:
                 log.warning("cannot hear the other instances, trying again: %s", error)
+            except Exception:
+                # Who heard what of the event that it broke off at, nobody knows.
+                log.exception("an event could not be passed on: all clients here are told to look at everything anew")
+                self._position = None
             finally:
                 self.listening = False
                 self._channels = None
@@ -182,6 +192,7 @@ class Listener:
         word, *rest = data.decode().split("\n")
         if word == "beat":
             self._unheard_since, self.deaf = None, False
+            self._heard_at = time.monotonic()
         elif word == "taken":
             self._hearer.taken(rest[0], int(rest[1]))
 
@@ -193,7 +204,10 @@ class Listener:
         if heard is None or heard.epoch != now.epoch:
             self._begin(now)
             return
-        passed = self._stream.after(client, now.epoch, dict.fromkeys(self._rooms, heard.number))
+        passed = None
+        # What is older than that may be gone from the streams without a trace.
+        if time.monotonic() - self._heard_at < KNOWN:
+            passed = self._stream.after(client, now.epoch, dict.fromkeys(self._rooms, heard.number))
         if passed is None:
             self._position = now
             self._hearer.missed(now, anew=False)
