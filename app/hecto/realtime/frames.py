@@ -141,7 +141,9 @@ class Receiver:
             self._decoder = codecs.getincrementaldecoder("utf-8")()
         if self._kind == TEXT:
             self._check_part(payload, final)
-        self._parts.append(payload)
+        # Of fragments without content a client could send any number.
+        if payload:
+            self._parts.append(payload)
         self._size += len(payload)
         if not final:
             return None

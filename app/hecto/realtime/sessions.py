@@ -7,13 +7,13 @@ generation, which the connection before, if there is one, hears of and goes.
 
 from __future__ import annotations
 
+import math
 import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
-
-import redis
 
 from hecto.core.permissions import Actor
 from hecto.core.store import Store
@@ -27,8 +27,15 @@ INSTANCE = "hecto:instance:"
 WINDOW = 120
 # Between two words that a session still has a connection.
 KEEP = 30
-# So a session outlives its connection by the window at least, however its instance ends.
-LIFE = WINDOW + KEEP + 15
+# So a session outlives its connection by the window at least, however its instance ends, and also if one of the words
+# was left out, since a ping had not been answered yet.
+LIFE = WINDOW + 2 * KEEP + 15
+
+# For so long may a client come back again and again without having answered: its connection may break each time before
+# it hears what it missed, and streams keep that for stream.LIFE, 300 s. It answers every 25 s.
+SILENT = 240
+# Sessions in one call of a script.
+AT_ONCE = 500
 
 _PID = re.compile(r"[A-Za-z0-9_-]{24}")
 
@@ -37,7 +44,7 @@ if tonumber(redis.call('HGET', KEYS[2], 'generation') or '0') > tonumber(ARGV[4]
 local number = redis.call('HGET', KEYS[1], 'number') or '0'
 redis.call('DEL', KEYS[2])
 redis.call('HSET', KEYS[2], 'epoch', epoch, 'sid', ARGV[1], 'user', ARGV[2], 'owner', ARGV[3],
-    'generation', ARGV[4], 'strict', ARGV[5])
+    'generation', ARGV[4], 'strict', ARGV[5], 'heard', redis.call('TIME')[1])
 for place = 7, #ARGV, 2 do
     local since = ARGV[place + 1]
     if since == '' then since = number end
@@ -48,8 +55,9 @@ return number
 """
 
 _CLAIM = """
-local kept = redis.call('HMGET', KEYS[2], 'user', 'epoch', 'owner', 'sid')
+local kept = redis.call('HMGET', KEYS[2], 'user', 'epoch', 'owner', 'sid', 'heard')
 if kept[1] ~= ARGV[1] or kept[2] ~= epoch then return false end
+if redis.call('TIME')[1] - (kept[5] or 0) > tonumber(ARGV[5]) then return false end
 local generation = redis.call('HINCRBY', KEYS[2], 'generation', 1)
 redis.call('HSET', KEYS[2], 'owner', ARGV[2])
 redis.call('EXPIRE', KEYS[2], ARGV[3])
@@ -62,6 +70,18 @@ if redis.call('HGET', KEYS[2], 'generation') ~= ARGV[1] then return false end
 local number = redis.call('HGET', KEYS[1], 'number') or '0'
 redis.call('HSET', KEYS[2], 'room:' .. ARGV[2], number)
 return number
+"""
+
+_KEEP = """
+local lost = {}
+for place = 2, #KEYS do
+    if redis.call('EXPIRE', KEYS[place], ARGV[1]) == 1 then
+        redis.call('HSET', KEYS[place], 'heard', redis.call('TIME')[1])
+    else
+        lost[#lost + 1] = place - 2
+    end
+end
+return lost
 """
 
 # Changes only what is still one's own.
@@ -77,6 +97,9 @@ class Connection(Protocol):
     """What a session needs of the engine's connection."""
 
     sid: str
+    # Whether a session has it, and whether it has answered its last ping.
+    admitted: bool
+    answers: bool
 
     def pass_on(self, form: Form) -> None:
         """Send an event; to a connection that has ended, nothing happens."""
@@ -106,6 +129,8 @@ class Session:
     held: list[Broadcast] | None = field(default_factory=list)
     # Another instance has it now.
     taken: bool = False
+    # When its access token runs out, if it came with one, in seconds since 1970.
+    until: float = math.inf
 
 
 def new_pid() -> str:
@@ -124,7 +149,7 @@ class Sessions:
     def __init__(self, store: Store, instance: str) -> None:
         self._store = store
         self._instance = instance
-        self._open, self._claim = Script(_OPEN), Script(_CLAIM)
+        self._open, self._claim, self._keep = Script(_OPEN), Script(_CLAIM), Script(_KEEP)
         self._join, self._leave, self._end = Script(_JOIN), Script(_LEAVE), Script(_END)
 
     def open(self, session: Session, rooms: Mapping[str, int | None]) -> None:
@@ -138,7 +163,7 @@ class Sessions:
 
     def claim(self, pid: str, actor: Actor) -> tuple[Session, Position] | None:
         """Take a session up; None for one that is not there, is somebody else's, or is of an earlier epoch."""
-        arguments = [actor.id, self._instance, LIFE, INSTANCE]
+        arguments = [actor.id, self._instance, LIFE, INSTANCE, SILENT]
         found = self._store.use(lambda client: self._claim(client, [HEAD, SESSION + pid], arguments))
         if found is None:
             return None
@@ -162,16 +187,14 @@ class Sessions:
         self._run(self._end, session, [session.generation])
 
     def keep(self, sessions: Sequence[Session]) -> list[Session]:
-        """Have Redis keep sessions that have a connection; those that it has lost."""
-
-        def expire(client: redis.Redis) -> list[bool]:
-            pipeline = client.pipeline(transaction=False)
-            for session in sessions:
-                pipeline.expire(f"{SESSION}{session.pid}", LIFE)
-            return pipeline.execute()
-
-        there = self._store.use(expire) if sessions else []
-        return [session for session, kept in zip(sessions, there, strict=True) if not kept]
+        """Have Redis keep sessions whose clients are there; those that it has lost."""
+        lost = []
+        for first in range(0, len(sessions), AT_ONCE):
+            some = sessions[first : first + AT_ONCE]
+            keys = [HEAD, *(f"{SESSION}{session.pid}" for session in some)]
+            places = self._store.use(partial(self._keep, keys=keys, arguments=[LIFE]))
+            lost += [some[place] for place in places]
+        return lost
 
     def _run(self, script: Script, session: Session, arguments: Sequence[str | int]) -> Any:
         keys = [HEAD, f"{SESSION}{session.pid}"]

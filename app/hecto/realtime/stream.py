@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import orjson
@@ -35,10 +36,15 @@ ANNOUNCED = "hecto:announced"
 RELEASE_NEW = "release.new"
 
 # Seconds that the events of a room are kept after the last one: who is away for longer than a session is kept
-# (sessions.LIFE, 165 s) cannot ask for them, and who is gone without a word is noticed after 65 s at the latest.
+# (sessions.LIFE, 195 s) cannot ask for them, and who is gone without a word is noticed after 65 s at the latest.
 LIFE = 300
 # As many events of a room are kept, and up to a hundred more: Redis takes them away in larger pieces.
 LENGTH = 1000
+# Of all rooms together, as much is told to somebody who comes back; who missed more looks at everything anew, which
+# costs him less, and Redis and everybody who waits for it.
+MOST, MOST_BYTES = 4_000, 8_000_000
+# Events in one call of the script, a few milliseconds for which Redis does nothing else.
+AT_ONCE = 500
 
 _BEGIN = """
 if redis.call('HGET', KEYS[1], 'run') ~= ARGV[1] then
@@ -67,16 +73,18 @@ return number
 # Redis cuts a stream down to the length it is told, never below: a shorter one is whole.
 _AFTER = """
 if epoch ~= ARGV[1] then return false end
-local found = {}
+local found, bytes = {}, 0
 for place = 2, #KEYS do
-    local after = ARGV[place + 1]
+    local after = ARGV[place + 3]
     if redis.call('XLEN', KEYS[place]) >= tonumber(ARGV[2]) then
         local first = redis.call('XRANGE', KEYS[place], '-', '+', 'COUNT', 1)[1][1]
         if tonumber(string.match(first, '%d+')) > tonumber(after) then return false end
     end
     for _, entry in ipairs(redis.call('XRANGE', KEYS[place], '(' .. after .. '-0', '+')) do
         found[#found + 1] = {place - 2, entry[1], entry[2][2]}
+        bytes = bytes + #entry[2][2]
     end
+    if #found > tonumber(ARGV[3]) or bytes > tonumber(ARGV[4]) then return false end
 end
 return found
 """
@@ -135,9 +143,13 @@ class Stream:
         self._after = Script(_AFTER)
 
     def send(self, messages: Sequence[Message]) -> None:
-        """Send events to their rooms, in this order and in one round trip; raises StoreUnavailable."""
-        if messages:
-            self._store.use(lambda client: self._send(client, messages))
+        """Send events to their rooms, in this order; raises StoreUnavailable.
+
+        In one round trip, unless they are very many.
+        """
+        for first in range(0, len(messages), AT_ONCE):
+            some = messages[first : first + AT_ONCE]
+            self._store.use(partial(self._send, messages=some))
 
     def _send(self, client: redis.Redis, messages: Sequence[Message]) -> None:
         keys = [HEAD, *(ROOM + message.room for message in messages)]
@@ -150,7 +162,7 @@ class Stream:
         """
         names = list(rooms)
         keys = [HEAD, *(ROOM + room for room in names)]
-        found = self._after(client, keys, [epoch, LENGTH, *rooms.values()])
+        found = self._after(client, keys, [epoch, LENGTH, MOST, MOST_BYTES, *rooms.values()])
         if found is None:
             return None
         told = [Broadcast(names[place], epoch, int(entry.split(b"-")[0]), content) for place, entry, content in found]

@@ -121,6 +121,20 @@ def test_more_events_than_are_kept_are_not_passed_over_in_silence(fleet, client,
     client.hears([1, MORE_THAN_KEPT])
 
 
+def test_too_much_over_several_rooms_is_told_as_lost(fleet, client, room):
+    """What one client missed must not keep Redis from everybody else: each room alone would be told whole."""
+    halls = [f"hall:{number}" for number in range(5)]
+    for hall in halls:
+        fleet.enter(client.id, hall)
+    fleet.count(room, 1)
+    client.hears([1])
+    client.leave()
+    for hall in halls:
+        fleet.count(hall, *range(900))
+    client.come_back()
+    assert not client.recovered
+
+
 @BY_TRANSPORT
 def test_megabytes_that_were_missed_are_heard_or_told_as_lost(fleet, edge, clients, token, room, transports):
     """They are more than an instance keeps for a client that does not read: each attempt must not end like the last."""
