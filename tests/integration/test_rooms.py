@@ -187,3 +187,35 @@ def test_whoever_is_taken_out_of_a_private_channel_hears_nothing_more(member, co
     colleague.create_task("marker")
     while (heard := socket.heard.get(timeout=5))[0] != "task.created" or heard[1]["title"] != "marker":
         assert heard[0] != "message.created"
+
+
+def test_a_word_that_cannot_be_obeyed_makes_no_instance_deaf(member, connect, emit):
+    socket = connect(member)
+    room = f"user:{member.user_id}"
+    # Nobody said which room to join.
+    emit((room, "!join", {"user": member.user_id}), (room, "note", {"n": 1}))
+    assert socket.next("note") == {"n": 1}
+
+
+def test_what_a_client_asks_is_done_in_its_order(member, connect, emit):
+    task = f"task:{member.create_task()['id']}"
+    socket = connect(member)
+    for _ in range(20):
+        socket.io.emit("join", task)
+        socket.io.emit("leave", task)
+    # The answer to this comes behind all of them.
+    assert socket.ask("leave", task) == {}
+    emit((task, "seen", {}), (f"user:{member.user_id}", "marker", {}))
+    assert socket.next("marker") == {}
+    assert all(name != "seen" for name, *_ in list(socket.heard.queue))
+
+
+def test_many_rooms_asked_for_at_once_are_bounded_all_the_same(member, connect):
+    tasks = [f"task:{member.create_task()['id']}" for _ in range(60)]
+    socket = connect(member)
+    answers: queue.Queue = queue.Queue()
+    for task in tasks:
+        socket.io.emit("join", task, callback=answers.put)
+    refused = sum("error" in answers.get(timeout=10) for _ in tasks)
+    # Four rooms are everybody's anyway.
+    assert refused == 60 - 46

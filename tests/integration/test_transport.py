@@ -177,6 +177,19 @@ def test_clients_that_are_gone_without_a_word_leave_nothing(echo: AppInstance, t
         peer.close()
 
 
+def test_who_never_says_who_he_is_is_sent_away(echo: AppInstance, goes_back: None) -> None:
+    """Or nobodies that answer pings could take every place."""
+    peer = Peer(5000 + echo.number, WEBSOCKET)
+    pings = 0
+    while (found := peer.frame()) is not None and found[0] == TEXT:
+        if found[1] == b"2":
+            pings += 1
+            peer.text("3")
+        assert pings < 5
+    assert pings == 1
+    peer.close()
+
+
 def test_polling_clients_that_are_gone_leave_nothing(echo: AppInstance, token: str, goes_back: None) -> None:
     for _ in range(10):
         Session(echo, token)

@@ -6,6 +6,7 @@ and counts in this process, so that requests go on.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, fields
@@ -59,6 +60,8 @@ class Credentials:
     session_id: str
     secret: str | None
     user_id: int | None
+    # When an access token runs out, in seconds since 1970.
+    ends: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +139,7 @@ class Gate:
         """Read credentials out of an access token or a cookie; None when there are none. A token goes first."""
         if bearer is not None:
             token = self._tokens.check(bearer)
-            return Credentials(token.session_id, None, token.user_id)
+            return Credentials(token.session_id, None, token.user_id, token.expires)
         parts = session_parts(cookie) if cookie else None
         return Credentials(*parts, None) if parts else None
 
@@ -156,6 +159,21 @@ class Gate:
             detail = f"You may make {self._per_minute} requests a minute. Try again in {reset} seconds."
             raise TooManyRequests(detail, reset, allowance.headers())
         return actor, allowance
+
+    def stands(self, actor: Actor) -> bool:
+        """Whether a sign-in that was admitted a moment ago has neither ended nor changed since."""
+        try:
+            found = self._store.use(lambda client: client.hmget(_key(actor.session_id), "user", "record"))
+        except StoreUnavailable:
+            # Whoever ends one now cannot say so either; who remembers it forgets it after a minute.
+            return True
+        user, record = found
+        if user in (b"", b"?"):
+            # It may have changed just before, and have been loaded anew.
+            loaded = self._load(actor.session_id) if user else None
+        else:
+            loaded = _record(record) if record else self._load(actor.session_id)
+        return loaded is not None and frozenset(loaded.permissions) == actor.permissions
 
     def forget(self, session_id: str, *, revoked: bool) -> None:
         """Make every instance look this session up again, or refuse it at once when it was revoked.
@@ -229,7 +247,7 @@ def _key(session_id: str) -> str:
     return f"session:{session_id}"
 
 
-def _record(content: bytes) -> SessionRecord:
+def _record(content: bytes | str) -> SessionRecord:
     """The record that some release wrote; what only a newer one knows is left out."""
     values = orjson.loads(content)
     return SessionRecord(**{name: values[name] for name in _RECORD_FIELDS if name in values})

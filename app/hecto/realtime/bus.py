@@ -85,6 +85,7 @@ class Bus(Manager):  # type: ignore[misc]
         if (connection := self.server.eio.sockets.get(eio_sid)) is None:
             return False
         session.connection = connection
+        connection.admitted = True
         self.here[session.sid] = session
         super().basic_enter_room(session.sid, NAMESPACE, None, eio_sid=eio_sid)
         self.listener.hear(rooms)
@@ -207,11 +208,19 @@ class Bus(Manager):  # type: ignore[misc]
             gevent.sleep(KEEP)
             for sid in old:
                 self._taken.pop(sid, None)
-            try:
-                lost = self.sessions.keep([one for one in self.here.values() if one.pid and not one.taken])
-            except StoreUnavailable:
-                continue
-            self._reopen(lost)
+            self.keep_once()
+
+    def keep_once(self) -> None:
+        """Say of all clients that are here that they are, and write down again what Redis has lost of them."""
+        try:
+            lost = self.sessions.keep([one for one in self.here.values() if self._is_there(one)])
+        except StoreUnavailable:
+            return
+        self._reopen(lost)
+
+    def _is_there(self, session: Session) -> bool:
+        """Whether the client of a session is known to hear: no session is kept for what may be a dead connection."""
+        return bool(session.pid) and not session.taken and session.connection.answers
 
     def _reopen(self, sessions: list[Session]) -> None:
         """Write down sessions again that Redis has lost, or that go on in a new epoch."""
@@ -252,8 +261,13 @@ class Bus(Manager):  # type: ignore[misc]
         self.pass_on(session, broadcast)
         command = self.commands.get(broadcast.name)
         # One before it may have ended it.
-        if command is not None and self.here.get(session.sid) is session:
+        if command is None or self.here.get(session.sid) is not session:
+            return
+        try:
             command(session, broadcast)
+        except Exception:
+            # Whoever sent it made a mistake, which must not make this instance deaf.
+            log.exception("%s could not be obeyed", broadcast.name)
 
     def pass_on(self, session: Session, broadcast: Broadcast) -> None:
         """Send an event to one socket; what is for the instances is not for clients."""

@@ -27,6 +27,8 @@ SWEEP = 1.0
 # Packets in one request of a client that polls. python-engineio drops all of more than 16 and answers 200; a page that
 # was away for a while sends more. What they hold in all is bounded by the size of the request.
 Payload.max_decode_packets = 10_000
+# Pings to a connection that says nothing of who it is; then it ends, or nobodies could take every place.
+PATIENCE = 1
 # Packets that wait for a client that polls; who leaves more of them is gone or too slow.
 MOST_WAITING = 5_000
 
@@ -38,11 +40,18 @@ class Connection(engineio_socket.Socket):  # type: ignore[misc]
     _websocket: WebSocket | None = None
     next_ping: float | None = None
     last_ping: float | None
+    # Whether it has a session of Socket.IO, and how often it was pinged without.
+    admitted = False
+    pings_before = 0
+    # Whether it has answered its last ping.
+    answers = False
     closing: bool
     closed: bool
 
     def schedule_ping(self) -> None:
         """The client lives: the sweep pings it when the interval is over."""
+        # It begins with a first one, for which the client has not answered anything.
+        self.answers = self.next_ping is not None
         self.last_ping = None
         self.next_ping = time.time() + self.server.ping_interval
 
@@ -52,7 +61,13 @@ class Connection(engineio_socket.Socket):  # type: ignore[misc]
             if now - self.last_ping > self.server.ping_timeout:
                 self.close(wait=False, abort=True, reason=self.server.reason.PING_TIMEOUT)
         elif self.next_ping is not None and now >= self.next_ping:
+            if not self.admitted:
+                self.pings_before += 1
+                if self.pings_before > PATIENCE:
+                    self.close(wait=False, abort=True, reason=self.server.reason.PING_TIMEOUT)
+                    return
             self.last_ping = now
+            self.answers = False
             self.send(Packet(PING))
 
     def send(self, packet: Packet) -> None:
@@ -180,7 +195,8 @@ def frame_of(packet: Packet) -> bytes:
     """The packet as a frame, made once however many clients get it."""
     made: bytes | None = getattr(packet, "frame", None)
     if made is None:
-        made = packet.frame = frames.frame_of(packet.encode())
+        # Not by encode() for bytes: what that makes is kept, and spoils the packet for clients that poll.
+        made = packet.frame = frames.frame_of(packet.data if packet.binary else packet.encode())
     return made
 
 

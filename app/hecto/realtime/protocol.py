@@ -6,6 +6,7 @@ client a private `pid`, each event its offset as last argument, and a client tha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -39,6 +40,10 @@ class Admission:
     rooms: frozenset[str]
     # Whether a room from before may be come back to.
     may_hear: Callable[[str], bool]
+    # Whether all of this holds still. Asked when the rooms are heard: what was told before that was told nobody.
+    stands: Callable[[], bool]
+    # When a client that came with an access token must come with another one, in seconds since 1970.
+    until: float = math.inf
 
 
 class Server(socketio.Server):  # type: ignore[misc]
@@ -107,8 +112,12 @@ class Server(socketio.Server):  # type: ignore[misc]
     def _begin(self, eio_sid: str, admission: Admission, pid: str | None) -> None:
         """Connect somebody with a new session."""
         session = Session(self.eio.generate_id(), admission.actor, pid)
+        session.until = admission.until
         if not self._enter(eio_sid, session, admission.rooms):
             return
+        if not admission.stands():
+            self.manager.forget(session)
+            raise Refused("Your sign-in ended or changed a moment ago. Connect again.")
         if pid:
             try:
                 self._ask(lambda: self.manager.sessions.open(session, dict.fromkeys(session.rooms)))
@@ -129,6 +138,7 @@ class Server(socketio.Server):  # type: ignore[misc]
         if found is None:
             return False
         session, now = found
+        session.until = admission.until
         # Here as well: this instance may believe that the connection before is alive.
         self.manager.taken(session.sid, session.generation)
         try:
@@ -195,7 +205,8 @@ class Server(socketio.Server):  # type: ignore[misc]
 
     def _welcome(self, eio_sid: str, session: Session, missed: Iterable[Broadcast] = ()) -> None:
         """Tell a client what it missed, that it is connected, and what came meanwhile, in this order."""
-        if not self._tell(eio_sid, session, missed, self.manager.pass_on):
+        # What came to it while it was away holds for it as well, be it that it was to leave a room.
+        if not self._tell(eio_sid, session, missed, self.manager.receive):
             return
         told = {"sid": session.sid, "pid": session.pid} if session.pid else {"sid": session.sid}
         self._send_packet(eio_sid, self.packet_class(CONNECT, told, namespace=NAMESPACE))
@@ -211,6 +222,9 @@ class Server(socketio.Server):  # type: ignore[misc]
     def _tell(self, eio_sid: str, session: Session, broadcasts: Iterable[Broadcast], by: Tell) -> bool:
         """Tell a client of events, as fast as it reads them; says whether it is still there."""
         for broadcast in broadcasts:
+            if broadcast.room not in session.rooms:
+                # An event before this one had it leave.
+                continue
             by(session, broadcast)
             if not self._is_here(eio_sid, session):
                 return False
@@ -227,7 +241,12 @@ class Server(socketio.Server):  # type: ignore[misc]
     def disconnect(self, sid: str, namespace: str | None = None, ignore_queue: bool = False) -> None:
         """End a client's session."""
         session = self.manager.here.get(sid)
-        super().disconnect(sid, namespace, ignore_queue)
+        if session is not None and session.held is not None:
+            # It has not been told that it is connected: nor is it told this. The library would not end it yet.
+            self.manager.forget(session)
+            session.connection.close(wait=False, abort=True, reason=self.reason.SERVER_DISCONNECT)
+        else:
+            super().disconnect(sid, namespace, ignore_queue)
         if session is not None:
             self.manager.end(session)
 

@@ -80,6 +80,10 @@ class Rooms:
             return _error("Too many rooms", f"You may be in {MOST} at a time. Leave some first.")
         room = record_room(kind, int(number))
         manager.enter_room(sid, "/", room)
+        # Who was taken out of it after the first look and before this one was not told so: nobody was in the room yet.
+        if not self._visible(manager.here[sid].actor, kind, number):
+            manager.leave_room(sid, "/", room)
+            return _error("There is no such room", f"There is no {room!r} for you any more.")
         return {"room": room, "present": self._presence.of(room)}
 
     def _leave(self, sid: str, room: object = None, *_: object) -> Answer:

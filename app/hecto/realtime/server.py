@@ -14,6 +14,7 @@ from werkzeug.http import parse_cookie
 from hecto.core import clock
 from hecto.core.endpoints import cookie_name
 from hecto.core.errors import DomainError
+from hecto.core.gate import Credentials
 from hecto.core.live import SESSION_CHANGED, SESSION_ENDED, list_room, session_room, user_room
 from hecto.core.permissions import Actor
 from hecto.core.services import Services
@@ -34,7 +35,7 @@ MOVE_SECONDS = 1.0
 WAVES = 10
 
 # Between two looks for sockets whose sign-in has run out.
-LOOK_SECONDS = 10.0
+LOOK_SECONDS = 5.0
 
 # The list rooms and the permission each needs.
 LISTS = {"tasks": "tasks.read"}
@@ -54,6 +55,8 @@ class Realtime:
             serializer=Packet,
             cors_allowed_origins=[services.settings.public_url, *services.settings.cors_origins],
             manage_session=False,
+            # What a client says is done in its order, one thing at a time: who says a lot waits for himself.
+            async_handlers=False,
             max_http_buffer_size=LARGEST_MESSAGE,
             # A dead connection is noticed after 46 s at the latest.
             ping_interval=25,
@@ -83,13 +86,18 @@ class Realtime:
             gevent.spawn(self._end_expired)
 
     def _end_expired(self) -> None:
-        """Close the sockets of sign-ins that have run out. A browser then asks, and is told to sign in again."""
+        """Close the sockets of sign-ins that have run out. A browser then asks, and is told to sign in again.
+
+        Who came with an access token comes back with a new one, and goes on where it was.
+        """
         while True:
             gevent.sleep(LOOK_SECONDS)
             now = clock.now().timestamp()
             for session in list(self.bus.here.values()):
                 if session.actor.ends <= now:
                     self.socketio.server.disconnect(session.sid)
+                elif session.until <= now:
+                    session.connection.close(wait=False, abort=True, reason="the access token ran out")
 
     def _move_all(self) -> None:
         """Close every connection, so that clients come back at another instance; a roll must not wait for them."""
@@ -110,21 +118,30 @@ class Realtime:
         return sum(1 for socket in self.socketio.server.eio.sockets.values() if socket.upgraded and not socket.closed)
 
     def _admit(self, environ: dict[str, Any], said: dict[str, Any]) -> Admission:
-        actor = self._identify(environ, said)
+        credentials = self._credentials(environ, said)
+        actor = self._identify(credentials)
         lists = {list_room(name) for name, permission in LISTS.items() if actor.may(permission)}
         rooms = frozenset({EVERYBODY, user_room(actor.id), session_room(actor.session_id), *lists})
-        return Admission(actor, rooms, lambda room: self._may_hear(actor, room))
+        gate = self._services.gate
+        return Admission(
+            actor, rooms, lambda room: self._may_hear(actor, room), lambda: gate.stands(actor), credentials.ends
+        )
 
-    def _identify(self, environ: dict[str, Any], said: dict[str, Any]) -> Actor:
-        """Who connects: by access token in the handshake, or by the browser's cookie."""
+    def _credentials(self, environ: dict[str, Any], said: dict[str, Any]) -> Credentials:
+        """What somebody connects with: an access token in the handshake, or the browser's cookie."""
         token = said.get("token")
         cookie = parse_cookie(environ).get(cookie_name(self._services))
-        gate = self._services.gate
         try:
-            credentials = gate.credentials(token if isinstance(token, str) else None, cookie)
-            if credentials is None:
-                raise ConnectionRefusedError("Sign in first.")
-            actor, _ = gate.admit(credentials)
+            credentials = self._services.gate.credentials(token if isinstance(token, str) else None, cookie)
+        except DomainError as error:
+            raise ConnectionRefusedError(error.detail) from error
+        if credentials is None:
+            raise ConnectionRefusedError("Sign in first.")
+        return credentials
+
+    def _identify(self, credentials: Credentials) -> Actor:
+        try:
+            actor, _ = self._services.gate.admit(credentials)
         except DomainError as error:
             raise ConnectionRefusedError(error.detail) from error
         return actor

@@ -95,6 +95,14 @@ class Fleet:
         """How much of what connections need an instance holds."""
         return self.ask(number, "held").json()
 
+    def wait_at(self, door: str) -> None:
+        """Wait until somebody is at a door of the first instance."""
+        wait_until(lambda: door in self.ask(0, "waiting").json()["doors"], f"somebody at the door {door!r}", seconds=5)
+
+    def tell(self, room: str, event: str, payload: dict[str, Any], at: int = 1) -> None:
+        """Send one event from an instance, the second one unless told otherwise."""
+        assert self.ask(at, "emit", messages=[{"room": room, "event": event, "payload": payload}]).ok
+
     def ask(self, number: int, action: str, **asked: Any) -> requests.Response:
         return requests.post(f"{self.instances[number].url}/stage/{action}", json=asked, timeout=10)
 

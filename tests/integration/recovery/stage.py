@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import orjson
+from gevent.event import Event
 from greenlet import greenlet
 
 from hecto.core.outbox import Message
@@ -55,6 +56,30 @@ def close(asked: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
+def until(asked: dict[str, Any]) -> dict[str, Any]:
+    """When a socket needs another access token."""
+    return {"until": server.manager.here[here(asked["sid"])].until}
+
+
+def run_out(asked: dict[str, Any]) -> dict[str, Any]:
+    """Have the access token of a socket run out now."""
+    server.manager.here[here(asked["sid"])].until = 0
+    return {}
+
+
+def ping(asked: dict[str, Any]) -> dict[str, Any]:
+    """Ping a socket now."""
+    connection = server.manager.here[here(asked["sid"])].connection
+    connection.look(connection.next_ping)
+    return {}
+
+
+def keep(asked: dict[str, Any]) -> dict[str, Any]:
+    """Say that the clients are there, as every half minute."""
+    server.manager.keep_once()
+    return {}
+
+
 def held(asked: dict[str, Any]) -> dict[str, Any]:
     gc.collect()
     return {
@@ -65,6 +90,24 @@ def held(asked: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def shut(asked: dict[str, Any]) -> dict[str, Any]:
+    """Keep whoever connects from going on behind a door, until it is opened."""
+    doors[asked["door"]].clear()
+    return {}
+
+
+def unlock(asked: dict[str, Any]) -> dict[str, Any]:
+    """Open all doors."""
+    for door in doors.values():
+        door.set()
+    return {}
+
+
+def waiting(asked: dict[str, Any]) -> dict[str, Any]:
+    """Which doors somebody waits behind."""
+    return {"doors": [name for name, count in knocking.items() if count]}
+
+
 def here(sid: str) -> str:
     """The id of a socket of this instance; raises LookupError for one that is elsewhere or gone."""
     if not server.manager.is_connected(sid, "/"):
@@ -72,9 +115,32 @@ def here(sid: str) -> str:
     return sid
 
 
-ACTIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
-    f"/stage/{action.__name__}": action for action in (emit, enter, leave, rooms, close, held)
-}
+_ACTIONS = (emit, enter, leave, rooms, close, until, run_out, ping, keep, held, shut, unlock, waiting)
+ACTIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {f"/stage/{each.__name__}": each for each in _ACTIONS}
+
+# Moments on the way in at which tests have something happen: it is known who comes, but no room is heard yet; and the
+# rooms are heard, but the client has not been told.
+doors = {"known": Event(), "heard": Event()}
+knocking = dict.fromkeys(doors, 0)
+for each in doors.values():
+    each.set()
+
+
+def behind(name: str, work: Callable[..., Any], *, first: bool) -> Callable[..., Any]:
+    """Work with a door behind it, or before it."""
+
+    def passed(*arguments: Any) -> Any:
+        done = work(*arguments) if first else None
+        knocking[name] += 1
+        doors[name].wait(10)
+        knocking[name] -= 1
+        return done if first else work(*arguments)
+
+    return passed
+
+
+server.admit = behind("known", server.admit, first=True)
+server._welcome = behind("heard", server._welcome, first=False)
 
 
 def app(environ: dict[str, Any], start_response: Any) -> Any:
