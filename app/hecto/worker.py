@@ -18,6 +18,8 @@ from gevent.pool import Pool
 from gevent.server import StreamServer
 from gunicorn.workers.ggevent import GeventWorker
 
+from hecto.realtime.websocket import handed_over
+
 # How often the arbiter hears that the worker lives, in seconds; its patience is `timeout` of the configuration.
 PULSE = 1.0
 # How often a leaving worker looks whether its last requests have ended.
@@ -54,6 +56,12 @@ class InstanceWorker(GeventWorker):  # type: ignore[misc]
         self.log.warning("requests that took longer than %d s are cut off", self.cfg.graceful_timeout)
         for server in servers:
             server.stop(timeout=1)
+
+    def handle(self, listener: Any, client: Any, address: Any) -> None:
+        """Handle a connection, also when it goes on as something else than requests."""
+        super().handle(listener, client, address)
+        if work := handed_over():
+            work()
 
     def _serve(self, listener: Any) -> StreamServer:
         listener.setblocking(1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import time
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import engineio
@@ -16,6 +17,7 @@ from engineio import exceptions
 from engineio import socket as engineio_socket
 from engineio.packet import NOOP, PING, Packet
 from engineio.payload import Payload
+from gevent.queue import Empty
 
 from hecto.realtime import frames, websocket
 from hecto.realtime.broadcast import Form
@@ -33,6 +35,23 @@ PATIENCE = 1
 MOST_WAITING = 5_000
 
 
+class NoQueue:
+    """What a connection with a WebSocket has for the queue of one that polls, which takes 2.5 kB."""
+
+    def put(self, packet: Packet | None) -> None:
+        """Forget it: that a connection ended is said to those who wait for packets, and nobody does."""
+
+    def get(self, *_: object, **__: object) -> Packet | None:
+        """There is nothing."""
+        raise Empty
+
+    def task_done(self) -> None:
+        """Of one that was taken out before."""
+
+
+NO_QUEUE = NoQueue()
+
+
 class Connection(engineio_socket.Socket):  # type: ignore[misc]
     """One client, by polling or by WebSocket."""
 
@@ -47,6 +66,9 @@ class Connection(engineio_socket.Socket):  # type: ignore[misc]
     answers = False
     closing: bool
     closed: bool
+    upgrading: bool
+    upgraded: bool
+    queue: Any
 
     def schedule_ping(self) -> None:
         """The client lives: the sweep pings it when the interval is over."""
@@ -137,23 +159,28 @@ class Connection(engineio_socket.Socket):  # type: ignore[misc]
             opened = websocket.accept(environ, self.server.max_http_buffer_size)
         except OSError as error:
             raise StopIteration from error
-        messages = opened.messages()
         # From here on the session's end is its end as well, also of one that never gets any further.
         self._websocket = opened
+        self.upgrading = True
+        websocket.hand_over(partial(self._live, opened))
+        # gunicorn's word for: this request has been answered.
+        raise StopIteration
+
+    def _live(self, opened: WebSocket) -> None:
+        """Serve a client by WebSocket, to the end of the connection."""
+        messages = opened.messages()
         try:
             if not self.connected or self._changes_over(opened, messages):
                 self._serve(opened, messages)
         finally:
             self._websocket = None
-            # Also of one that was not heard to its end: its watcher must go before gunicorn closes the file.
+            self.upgrading = False
             messages.close()
-            opened.abort()
-        # gunicorn's word for: this connection has been answered.
-        raise StopIteration
+            # Also one that was not heard to its end.
+            opened.end()
 
     def _changes_over(self, opened: WebSocket, messages: Iterable[str | bytes]) -> bool:
         """A client that polls tries a WebSocket (engine.io 4, "Upgrade"); whether it changes over to it."""
-        self.upgrading = True
         try:
             for message in messages:
                 if message == "2probe":
@@ -173,6 +200,9 @@ class Connection(engineio_socket.Socket):  # type: ignore[misc]
             # Of much, a part goes out first; what comes meanwhile waits behind the rest.
             opened.drain()
         self.upgraded, self.upgrading = True, False
+        queue, self.queue = self.queue, NO_QUEUE
+        # A request that still waits for packets is answered.
+        queue.put(None)
         try:
             for message in messages:
                 self.receive(engine_packet(message))

@@ -26,6 +26,8 @@ from hecto.realtime.stream import Position, position_of
 
 T = TypeVar("T")
 Tell = Callable[[Session, Broadcast], None]
+# Of the request that opened a connection.
+KEPT = ("HTTP_COOKIE",)
 # Between questions to a Redis that does not answer in time and is heard all the same; the store leaves it alone for one
 # second after each, and clients wait for 20.
 PAUSES = (1.0, 1.5, 2.0)
@@ -58,6 +60,11 @@ class Server(socketio.Server):  # type: ignore[misc]
         super().__init__(*arguments, **options)
         # The connections that are about to get a session.
         self._connecting: set[str] = set()
+
+    def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> Any:
+        """Keep of the request what says who it is, and not all of it for as long as the connection lives."""
+        kept = {name: environ[name] for name in KEPT if name in environ}
+        return super()._handle_eio_connect(eio_sid, kept)
 
     def _handle_eio_message(self, eio_sid: str, data: str | bytes) -> None:
         """Act on a packet, or on an attachment of one; raises MalformedError."""

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import socket
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from typing import Any
 
 import gevent
 from gevent import get_hub
 from gevent.event import Event
+from gevent.monkey import get_original
 
 from hecto.realtime import frames
 from hecto.realtime.frames import Code, Receiver, ViolationError
@@ -30,17 +32,21 @@ FAREWELL = 2.0
 # How long a client may take for half of a backlog, in seconds.
 PATIENCE = 15.0
 _READ = 16384
-# libev's word for "can be written".
-_WRITABLE = 2
+# libev's words for "can be read" and "can be written".
+_READABLE, _WRITABLE = 1, 2
+_PlainSocket = get_original("socket", "socket")
 
 
 class WebSocket:
     """The connection, after the handshake that `accept` answers."""
 
     def __init__(self, connection: Any, limit: int, backlog: int) -> None:
-        self._connection = connection
-        # gevent's socket would wait where the plain one says that it cannot take more.
-        self._plain = connection._sock
+        # A file of its own, since gunicorn closes the one of the request; and a plain socket, since gevent's would wait
+        # where this one says that it cannot take more.
+        self._plain = _PlainSocket(fileno=os.dup(connection.fileno()))
+        self._plain.setblocking(False)
+        self._hub = get_hub()
+        self._readable = self._hub.loop.io(self._plain.fileno(), _READABLE)
         self._receiver = Receiver(limit)
         self._allowed = backlog
         self._waiting: deque[memoryview] = deque()
@@ -53,18 +59,17 @@ class WebSocket:
     def messages(self) -> Generator[str | bytes, None, None]:
         """What the client says, until the connection ends, for whatever reason."""
         try:
-            yield from self._messages()
-            self._finish()
-        except ViolationError as violation:
-            self.close(violation.code, str(violation))
-            self._finish()
-            self._hear_out()
-        except OSError:
-            # It ended without a word.
-            pass
+            # The client may be gone at any word.
+            with suppress(OSError):
+                try:
+                    yield from self._messages()
+                    self._finish()
+                except ViolationError as violation:
+                    self.close(violation.code, str(violation))
+                    self._finish()
+                    self._hear_out()
         finally:
-            self.abort()
-            self._forget()
+            self.end()
 
     def send(self, frame: bytes) -> None:
         """Send a whole frame; to a connection that has ended, nothing happens."""
@@ -92,8 +97,25 @@ class WebSocket:
             with suppress(OSError):
                 self._plain.shutdown(socket.SHUT_RDWR)
 
+    def end(self) -> None:
+        """End the connection, if it has not ended, and give back what it holds."""
+        self.abort()
+        self._forget()
+        self._readable.close()
+        self._plain.close()
+
+    def _receive(self) -> bytes:
+        while True:
+            # Waits first: what there was has been read.
+            self._hub.wait(self._readable)
+            try:
+                data: bytes = self._plain.recv(_READ)
+            except BlockingIOError:
+                continue
+            return data
+
     def _messages(self) -> Iterator[str | bytes]:
-        while self.open and (data := self._connection.recv(_READ)):
+        while self.open and (data := self._receive()):
             for opcode, payload in self._receiver.feed(data):
                 if opcode in (frames.TEXT, frames.BINARY):
                     if not self._ending:
@@ -119,7 +141,7 @@ class WebSocket:
     def _hear_out(self) -> None:
         """Read what a client still sends that was told why it is cut off, or the kernel takes the words back (RST)."""
         with gevent.Timeout(FAREWELL, False), suppress(OSError):
-            while self._connection.recv(_READ):
+            while self._receive():
                 pass
 
     def _write(self, frame: bytes) -> None:
@@ -168,6 +190,20 @@ class WebSocket:
         if watcher is not None:
             watcher.stop()
             watcher.close()
+
+
+def hand_over(work: Callable[[], None]) -> None:
+    """Have the greenlet of a connection do some work when gunicorn has let go of the request.
+
+    The request, its headers and buffers, and the stack that handled it are half of what a connection would hold.
+    """
+    gevent.getcurrent().afterwards = work
+
+
+def handed_over() -> Callable[[], None] | None:
+    """What this greenlet is to do afterwards, if anything; for the worker."""
+    work: Callable[[], None] | None = getattr(gevent.getcurrent(), "afterwards", None)
+    return work
 
 
 def accept(environ: dict[str, Any], limit: int, backlog: int = BACKLOG) -> WebSocket:
