@@ -18,29 +18,25 @@ COMMAND = b"!"
 
 
 class Form:
-    """An event as some clients get it: as packets, or as one piece for those with a WebSocket. Each is made once."""
+    """An event as some clients get it: as packets, and as `frames` in one piece for those with a WebSocket."""
 
-    __slots__ = ("_attachments", "_frames", "_packets", "_text")
+    __slots__ = ("_attachments", "_packets", "_text", "frames")
 
     def __init__(self, text: bytes, attachments: list[bytes]) -> None:
         self._text = text
         self._attachments = attachments
         self._packets: list[EnginePacket] | None = None
-        self._frames: bytes | None = None
+        self.frames = frames.frame(frames.TEXT, b"4" + text)
+        for attachment in attachments:
+            self.frames += frames.frame(frames.BINARY, attachment)
 
     @property
     def packets(self) -> list[EnginePacket]:
+        """For clients that poll."""
         if self._packets is None:
             parts = (self._text.decode(), *self._attachments)
             self._packets = [EnginePacket(MESSAGE, part) for part in parts]
         return self._packets
-
-    @property
-    def frames(self) -> bytes:
-        if self._frames is None:
-            text = frames.frame(frames.TEXT, b"4" + self._text)
-            self._frames = b"".join((text, *(frames.frame(frames.BINARY, part) for part in self._attachments)))
-        return self._frames
 
 
 class Broadcast:

@@ -238,7 +238,7 @@ class Bus(Manager):  # type: ignore[misc]
         """Pass an event on to the sockets in its room."""
         if broadcast.name == RELEASE_NEW:
             self.announced = broadcast.payload()
-        number = broadcast.number
+        number, form = broadcast.number, broadcast.numbered
         ordinary = not broadcast.secret and broadcast.name not in self.commands
         # What stands in this loop is what an event costs for each socket that it reaches.
         for session in list(self._members.get(broadcast.room, ())):
@@ -246,7 +246,7 @@ class Bus(Manager):  # type: ignore[misc]
                 self._hold(session, broadcast)
             elif number > session.seen:
                 if ordinary:
-                    session.connection.pass_on(broadcast.numbered if session.pid else broadcast.plain)
+                    session.connection.pass_on(form if session.pid else broadcast.plain)
                 else:
                     self.receive(session, broadcast)
 

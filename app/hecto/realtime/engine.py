@@ -57,8 +57,9 @@ class Connection(engineio_socket.Socket):  # type: ignore[misc]
 
     # Here and not in a constructor: of 10,000 connections, few need values of their own.
     _websocket: WebSocket | None = None
-    next_ping: float | None = None
     last_ping: float | None
+    # When there is to be a look at it: a ping, or the end of the patience with one.
+    due: float | None = None
     # Whether it has a session of Socket.IO, and how often it was pinged without.
     admitted = False
     pings_before = 0
@@ -73,24 +74,20 @@ class Connection(engineio_socket.Socket):  # type: ignore[misc]
     def schedule_ping(self) -> None:
         """The client lives: the sweep pings it when the interval is over."""
         # It begins with a first one, for which the client has not answered anything.
-        self.answers = self.next_ping is not None
+        self.answers = self.due is not None
         self.last_ping = None
-        self.next_ping = time.time() + self.server.ping_interval
+        self.due = time.time() + self.server.ping_interval
 
     def look(self, now: float) -> None:
-        """Ping when it is time, and end a connection whose client has not answered in time."""
-        if self.last_ping is not None:
-            if now - self.last_ping > self.server.ping_timeout:
-                self.close(wait=False, abort=True, reason=self.server.reason.PING_TIMEOUT)
-        elif self.next_ping is not None and now >= self.next_ping:
-            if not self.admitted:
-                self.pings_before += 1
-                if self.pings_before > PATIENCE:
-                    self.close(wait=False, abort=True, reason=self.server.reason.PING_TIMEOUT)
-                    return
-            self.last_ping = now
-            self.answers = False
-            self.send(Packet(PING))
+        """It is due: ping it, or end it because its client has not answered, or has not said who it is."""
+        if not self.admitted:
+            self.pings_before += 1
+        if self.last_ping is not None or self.pings_before > PATIENCE:
+            self.close(wait=False, abort=True, reason=self.server.reason.PING_TIMEOUT)
+            return
+        self.last_ping, self.due = now, now + self.server.ping_timeout
+        self.answers = False
+        self.send(Packet(PING))
 
     def send(self, packet: Packet) -> None:
         """Send a packet, or keep it for a client that polls or is on its way to a WebSocket."""
@@ -267,7 +264,7 @@ class Engine(engineio.Server):  # type: ignore[misc]
                 try:
                     if connection.closed:
                         self.sockets.pop(connection.sid, None)
-                    else:
+                    elif connection.due is not None and connection.due <= now:
                         connection.look(now)
                 except exceptions.EngineIOError:
                     # It ended while it was looked at.

@@ -73,8 +73,19 @@ class WebSocket:
 
     def send(self, frame: bytes) -> None:
         """Send a whole frame; to a connection that has ended, nothing happens."""
-        if self.open and not self._ending:
-            self._write(frame)
+        if not self.open or self._ending:
+            return
+        sent = 0
+        if not self._waiting:
+            try:
+                sent = self._plain.send(frame)
+            except BlockingIOError:
+                pass
+            except OSError:
+                self.abort()
+                return
+        if sent < len(frame):
+            self._keep(memoryview(frame)[sent:])
 
     def drain(self) -> None:
         """Wait until the client has read most of what it was sent, or is too slow."""
@@ -85,7 +96,7 @@ class WebSocket:
         """Say that the connection ends; the client's answer, or its silence, ends it."""
         if not self.open or self._ending:
             return
-        self._write(frames.closing(code, reason))
+        self.send(frames.closing(code, reason))
         self._ending = True
         gevent.spawn_later(FAREWELL, self.abort)
 
@@ -143,19 +154,6 @@ class WebSocket:
         with gevent.Timeout(FAREWELL, False), suppress(OSError):
             while self._receive():
                 pass
-
-    def _write(self, frame: bytes) -> None:
-        sent = 0
-        if not self._waiting:
-            try:
-                sent = self._plain.send(frame)
-            except BlockingIOError:
-                pass
-            except OSError:
-                self.abort()
-                return
-        if sent < len(frame):
-            self._keep(memoryview(frame)[sent:])
 
     def _keep(self, rest: memoryview) -> None:
         self._waiting.append(rest)

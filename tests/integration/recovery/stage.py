@@ -70,7 +70,7 @@ def run_out(asked: dict[str, Any]) -> dict[str, Any]:
 def ping(asked: dict[str, Any]) -> dict[str, Any]:
     """Ping a socket now."""
     connection = server.manager.here[here(asked["sid"])].connection
-    connection.look(connection.next_ping)
+    connection.look(connection.due)
     return {}
 
 
