@@ -1,6 +1,7 @@
 // Who else looks at the record of this page. The server says it when the page enters the record's room, and again
 // whenever somebody comes or goes.
 import { onSocket } from "./live.js";
+import { enterRoom } from "./room.js";
 
 // As in templates/components/parts.html.
 const HUES = 8;
@@ -38,7 +39,7 @@ export function startCompany() {
   if (!place) return;
   const room = place.dataset.company;
   onSocket((socket) => {
-    socket.on("connect", () => socket.emit("join", room, (answer) => answer.present && show(place, answer.present)));
+    enterRoom(socket, room, () => place.isConnected, (answer) => answer?.present && show(place, answer.present));
     socket.on("presence", (event) => event.room === room && show(place, event.present));
   });
 }
