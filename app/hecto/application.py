@@ -80,7 +80,8 @@ def create_app(settings: Settings) -> Flask:
     app.register_blueprint(health.blueprint)
     openapi.install(app, ROUTERS)
     endpoints.check_declared(app, UNDECLARED)
-    app.extensions["realtime"] = Realtime(app, services, KINDS)
+    realtime = app.extensions["realtime"] = Realtime(app, services, KINDS)
+    services.present = realtime.presence.everybody
     services.instance.check = lambda: selfcheck.failures(app, ROUTERS, services)
     # Outermost, in front of Socket.IO as well: a draining instance refuses everything.
     app.wsgi_app = Gatekeeper(app.wsgi_app, services.instance)  # type: ignore[method-assign]

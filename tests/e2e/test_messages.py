@@ -216,3 +216,40 @@ def test_messages_work_without_scripts(somebody: People) -> None:
     page.get_by_label("Your message").fill("Mended without scripts")
     page.get_by_role("button", name="Save").click()
     expect(messages(page)).to_have_text(["Mended without scripts"])
+
+
+def test_names_are_offered_behind_an_at(somebody: People) -> None:
+    mara, jonas, other = somebody("Mara"), somebody("Jonasz"), somebody("Jonasza")
+    channel = channel_of(mara, jonas, private=True)
+    page = mara.signed_in(f"/messages/{channel['id']}")
+    field = page.get_by_placeholder("Message to")
+    field.press_sequentially("Ask @jon")
+    # Only members: nobody else is called from a channel that is not public.
+    expect(page.get_by_role("listbox", name="Names").get_by_role("option")).to_have_text(["Jonasz"])
+    expect(field).to_have_attribute("aria-activedescendant", "mention-0")
+    page.keyboard.press("Enter")
+    expect(field).to_have_value("Ask @Jonasz ")
+    expect(page.get_by_role("listbox")).to_have_count(0)
+    field.press_sequentially("soon")
+    page.keyboard.press("Enter")
+    expect(messages(page).locator(".mention")).to_have_text(["@Jonasz"])
+    public = channel_of(mara)
+    page = mara.signed_in(f"/messages/{public['id']}")
+    field = page.get_by_placeholder("Message to")
+    field.press_sequentially("@jonasz")
+    expect(page.get_by_role("option", name=other.name, exact=True)).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("listbox")).to_have_count(0)
+    expect(field).to_be_focused()
+    field.press_sequentially("a")
+    page.wait_for_timeout(500)
+    expect(page.get_by_role("listbox")).to_have_count(0)
+
+
+def test_a_new_public_channel_appears_in_the_lists_of_others(somebody: People) -> None:
+    mara, jonas = somebody("Mara"), somebody("Jonas")
+    page = jonas.signed_in("/messages")
+    mark(page)
+    channel = channel_of(mara)
+    expect(page.get_by_role("navigation", name="Conversations").get_by_text(channel["name"])).to_be_visible()
+    assert not_reloaded(page)

@@ -106,17 +106,23 @@ def test_other_rooms_are_not_entered(member, connect, room):
     assert answer["error"]["title"] == "There is no such room"
 
 
-def test_whoever_may_not_see_tasks_enters_none_of_their_rooms(admin, connect, instance):
-    task = admin.create_task()["id"]
-    email = f"stranger{task}@example.com"
+@pytest.fixture
+def stranger(admin, instances):
+    """Somebody without any permission."""
+    email = f"stranger{admin.create_task()['id']}@example.com"
     made = admin.post("/api/users", json={"email": email, "name": "Stranger", "password": PASSWORD, "roles": []})
     assert made.status_code == 201, made.text
-    assert "error" in connect(Client(instance).sign_in(email, PASSWORD)).ask("join", f"task:{task}")
+    return Client(instances[1]).sign_in(email, PASSWORD)
+
+
+def test_whoever_may_not_see_tasks_enters_none_of_their_rooms(admin, connect, stranger):
+    assert "error" in connect(stranger).ask("join", f"task:{admin.create_task()['id']}")
 
 
 def test_one_client_is_in_a_bounded_number_of_rooms(member, connect):
     socket = connect(member)
-    for _ in range(46):
+    # Of its fifty rooms it is in five by what it is.
+    for _ in range(45):
         assert "error" not in socket.ask("join", f"task:{member.create_task()['id']}")
     assert socket.ask("join", f"task:{member.create_task()['id']}")["error"]["title"] == "Too many rooms"
 
@@ -217,5 +223,31 @@ def test_many_rooms_asked_for_at_once_are_bounded_all_the_same(member, connect):
     for task in tasks:
         socket.io.emit("join", task, callback=answers.put)
     refused = sum("error" in answers.get(timeout=10) for _ in tasks)
-    # Four rooms are everybody's anyway.
-    assert refused == 60 - 46
+    # It is in five rooms by what it is.
+    assert refused == 60 - 45
+
+
+def test_a_public_channel_is_told_once_to_everybody_who_may_read_messages(
+    member, somebody, colleague, stranger, connect, emit
+):
+    """And a private one to its members alone, at whichever instance they are."""
+    invited = somebody("Invited")
+    sockets = {who.user_id: connect(who) for who in (member, invited, colleague, stranger)}
+    private, public = create(member, invited, private=True), create(member, invited)
+    assert member.patch(f"/api/channels/{public}", json={"topic": "another"}).status_code == 200
+    told = {number: [] for number in sockets}
+    while ("channel.updated", public) not in told[colleague.user_id]:
+        told[colleague.user_id].append(_of_a_channel(sockets[colleague.user_id].heard.get(timeout=5)))
+    emit(*((f"user:{number}", "marker", {}) for number in sockets))
+    for number, socket in sockets.items():
+        while (heard := socket.heard.get(timeout=5))[0] != "marker":
+            told[number].append(_of_a_channel(heard))
+    of_public = [("channel.created", public), ("channel.updated", public)]
+    assert told[colleague.user_id] == of_public
+    assert told[member.user_id] == told[invited.user_id] == [("channel.created", private), *of_public]
+    assert told[stranger.user_id] == []
+
+
+def _of_a_channel(heard: tuple) -> tuple[str, int]:
+    name, payload = heard
+    return name, payload.get("id")

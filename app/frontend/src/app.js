@@ -7,6 +7,7 @@ import { startForms } from "./forms.js";
 import { startHolding } from "./hold.js";
 import { startKeys } from "./keys.js";
 import { startLive } from "./live.js";
+import { startMentions } from "./mentions.js";
 import { startPalette } from "./palette.js";
 import { startRequests } from "./requests.js";
 import { startSignIn } from "./signin.js";
@@ -25,6 +26,7 @@ startTheme();
 startKeys();
 startPalette();
 startSignIn();
+startMentions();
 // Before the connection is made, whose first words it wants to hear.
 startCompany();
 startConversation();

@@ -1,9 +1,14 @@
-// Who else looks at the record of this page. The server says it when the page enters the record's room, and again
-// whenever somebody comes or goes.
-import { onSocket } from "./live.js";
+// Who else looks at the record of this page: the server says it when the page enters the record's room, and again
+// whenever somebody comes or goes. And who is here at all: a part of a page that asks now and then.
+import { changed, onSocket } from "./live.js";
+import { enterRoom } from "./room.js";
 
 // As in templates/components/parts.html.
 const HUES = 8;
+// An event for everybody whenever somebody comes or goes would cost each instance; a minute of delay costs
+// nobody anything. With jitter, since an instance that restarts brings many pages back at once.
+const LOOK = 45_000;
+const JITTER = 30_000;
 
 function show(place, people) {
   const others = people.filter((person) => String(person.id) !== document.body.dataset.user);
@@ -32,13 +37,20 @@ function initials(name) {
   return [words[0] ?? "?", ...words.slice(1).slice(-1)].map((word) => [...word][0]).join("").toUpperCase();
 }
 
-/** Show the company on pages of a record. */
+/** Look anew, for as long as the page is there; while nobody looks at it, it waits for somebody to do so. */
+function lookAround() {
+  changed("present");
+  setTimeout(lookAround, LOOK + Math.random() * JITTER);
+}
+
+/** Show the company on pages of a record, and keep the list of everybody right where a page has it. */
 export function startCompany() {
+  if (document.querySelector("[data-present]")) setTimeout(lookAround, LOOK + Math.random() * JITTER);
   const place = document.querySelector("[data-company]");
   if (!place) return;
   const room = place.dataset.company;
   onSocket((socket) => {
-    socket.on("connect", () => socket.emit("join", room, (answer) => answer.present && show(place, answer.present)));
+    enterRoom(socket, room, () => place.isConnected, (answer) => answer?.present && show(place, answer.present));
     socket.on("presence", (event) => event.room === room && show(place, event.present));
   });
 }

@@ -5,12 +5,11 @@ import htmx from "htmx.org";
 import { changed, onSocket } from "./live.js";
 import { note, toast } from "./messages.js";
 import { persistentFetch } from "./requests.js";
+import { enterRoom } from "./room.js";
 import { signedOut } from "./signin.js";
 
 // How far from its end a list still counts as being at it, in pixels.
 const NEAR = 80;
-// How long the server may take to say whether the page hears of the conversation.
-const JOINED = 5000;
 
 let list;
 let box;
@@ -111,8 +110,7 @@ function listen(socket) {
   socket.on("message.mention", mentioned);
   if (!list) return;
   // Only then is nothing missed: what is written before the page is in the room comes with what it asks for after it.
-  socket.on("connect", () => socket.timeout(JOINED).emit("join", `channel:${list.dataset.conversation}`, catchUp));
-  socket.on("missed", catchUp);
+  enterRoom(socket, `channel:${list.dataset.conversation}`, () => list.isConnected, catchUp);
   socket.on("channel.updated", (event) => String(event.id) === list.dataset.conversation && catchUp());
   for (const verb of ["created", "updated", "deleted"]) socket.on(`message.${verb}`, heard);
 }

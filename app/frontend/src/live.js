@@ -69,6 +69,10 @@ function connect() {
   // Polling only where something between here and the server lets no WebSocket through.
   const socket = io({ transports: ["websocket", "polling"], tryAllTransports: true, ...RECONNECT });
   hooks.forEach((use) => use(socket));
+  // A server that replays what was missed sends it before it says that the session goes on, and socket.io-client keeps it
+  // until then. When the connection ends in between, the next replay begins at the same place: what is kept from the
+  // one before would be heard twice.
+  socket.io.on("close", () => { socket.receiveBuffer.length = 0; });
   // Also at first: what happened since the page was made has not been heard.
   let missed = true;
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flask import current_app
 
@@ -40,6 +40,8 @@ class Services:
     sign_in_throttle: Throttle
     # Asked by /api/health whether the Socket.IO server hears the other instances.
     socketio_healthy: Callable[[], bool] = lambda: False
+    # Who has a page open, as {"id", "name"}; raises StoreUnavailable. The real-time server puts it in.
+    present: Callable[[], list[dict[str, Any]]] = list
 
 
 def services() -> Services:

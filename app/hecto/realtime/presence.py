@@ -6,6 +6,7 @@ clients that come back at once cost a few commands.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
@@ -32,6 +33,10 @@ SAY, HOLDS = 30, 75
 GATHER = 0.2
 # As many people are named; of more, nobody reads the names.
 MOST_NAMED = 50
+# As many words are read to find them: of a room with more people, those who said so last are named.
+MOST_READ = 1000
+# How long an instance remembers who is here at all: however many pages ask, it asks Redis this seldom, in seconds.
+FRESH = 2.0
 
 Person = tuple[int, str]
 
@@ -55,6 +60,8 @@ class Presence:
         # What Redis does not know yet: whether somebody is in a room.
         self._changed: dict[tuple[str, Person], bool] = {}
         self._wake = Event()
+        self._everybody: list[dict[str, Any]] = []
+        self._looked = -FRESH
 
     def start(self) -> None:
         """Begin to tell."""
@@ -87,6 +94,16 @@ class Presence:
     def of(self, room: str) -> list[dict[str, Any]]:
         """The people in a room, on all instances, by name; raises StoreUnavailable."""
         return self._store.use(lambda client: self._people(client, [room]))[0]
+
+    def everybody(self) -> list[dict[str, Any]]:
+        """Who has anything open, on all instances, by name, as of this moment or two seconds ago.
+
+        Raises StoreUnavailable. Nobody is told when this changes: every instance would hear of every arrival.
+        """
+        now = time.monotonic()
+        if now - self._looked >= FRESH:
+            self._everybody, self._looked = self.of(EVERYBODY), now
+        return self._everybody
 
     def users(self) -> set[int]:
         """Who has anything open at this instance."""
@@ -155,7 +172,7 @@ class Presence:
         now = clock.now().timestamp()
         pipeline = client.pipeline(transaction=False)
         for room in rooms:
-            pipeline.zrangebyscore(PRESENT + room, now, "+inf")
+            pipeline.zrevrangebyscore(PRESENT + room, "+inf", now, start=0, num=MOST_READ)
         return [
             _named({tuple(orjson.loads(member)[:2]) for member in members} | set(self._here.get(room, ())))
             for room, members in zip(rooms, pipeline.execute(), strict=True)

@@ -38,7 +38,7 @@ WAVES = 10
 LOOK_SECONDS = 5.0
 
 # The list rooms and the permission each needs.
-LISTS = {"tasks": "tasks.read"}
+LISTS = {"messages": "messages.read", "tasks": "tasks.read"}
 
 
 class Realtime:

@@ -100,7 +100,9 @@ def test_the_dashboard_does_without_redis(instance, redis):
     browser = requests.Session()
     form = {"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD}
     assert browser.post(f"{instance.url}/sign-in", data=form).status_code == 200
-    assert 'id="count-online"' in browser.get(f"{instance.url}/").text
+    assert 'id="count-present"' in browser.get(f"{instance.url}/").text
+    # What an instance remembers of who is here is older than this then.
+    time.sleep(2)
     redis.process.send_signal(signal.SIGSTOP)
     try:
         browser.get(f"{instance.url}/")
@@ -108,7 +110,10 @@ def test_the_dashboard_does_without_redis(instance, redis):
         page = browser.get(f"{instance.url}/")
         assert time.monotonic() - started < 0.7
         assert page.status_code == 200
-        assert 'id="count-online"' not in page.text
+        assert 'id="count-present"' not in page.text
+        api = Client(instance).sign_in(ADMIN_EMAIL, ADMIN_PASSWORD)
+        answer = api.get("/api/presence")
+        assert (answer.status_code, answer.headers["Retry-After"]) == (504, "2"), answer.text
     finally:
         redis.process.send_signal(signal.SIGCONT)
     wait_until(lambda: browser.get(f"{instance.url}/api/health").json()["status"] == "OK", "health", seconds=10)

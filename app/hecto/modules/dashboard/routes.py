@@ -7,7 +7,7 @@ from typing import Any, Literal
 import orjson
 from sqlalchemy.orm import Session
 
-from hecto.core.endpoints import Context, Router
+from hecto.core.endpoints import Context, Router, page
 from hecto.core.pages import part_or_page
 from hecto.core.permissions import SIGNED_IN
 from hecto.core.store import StoreUnavailable
@@ -20,6 +20,7 @@ router = Router("dashboard", "pages")
 
 # As many of my tasks as fit on a screen; the rest is one click away.
 MINE = 8
+SEES_USERS = "users.read"
 
 
 @router.route("GET", "/", permission=SIGNED_IN, transaction=False)
@@ -28,9 +29,15 @@ def home(context: Context) -> str:
     if not context.user.may("tasks.read"):
         return part_or_page("dashboard/_welcome.html", "dashboard/home.html", people={})
     # Redis goes first: nobody waits for it with a database connection in hand.
-    values = {"online": _online(context), "counts": _counts(context)}
+    values = {"present": _present(context), "counts": _counts(context)}
     values |= context.read(lambda session: _work(context, session))
     return part_or_page("dashboard/_dashboard.html", "dashboard/home.html", **values)
+
+
+@router.route("GET", "/present", permission=SEES_USERS, transaction=False)
+def present(context: Context) -> str:
+    """Who is here; a part of the dashboard that fetches itself again."""
+    return page("dashboard/_present.html", present=_present(context))
 
 
 def _work(context: Context, session: Session) -> dict[str, Any]:
@@ -59,9 +66,14 @@ def _mine(context: Context, session: Session) -> list[dict[str, Any]]:
     return found[:MINE]
 
 
-def _online(context: Context) -> int | None:
-    """How many people used Hecto within the last minutes; None while Redis, which counts them, is away."""
+def _present(context: Context) -> list[dict[str, Any]] | None:
+    """Who has Hecto open, with whoever asks; None for those who may not see it, and while Redis is away."""
+    user = context.user
+    if not user.may(SEES_USERS):
+        return None
     try:
-        return context.services.gate.active_users()
+        others = [person for person in context.services.present() if person["id"] != user.id]
     except StoreUnavailable:
         return None
+    # A page is made before it connects, so the own presence is not told yet.
+    return sorted([*others, {"id": user.id, "name": user.name}], key=lambda person: str(person["name"]).lower())

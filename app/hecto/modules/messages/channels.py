@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from hecto.core import activity, clock, outbox
 from hecto.core.errors import FieldError, Forbidden, Invalid, NotFound
-from hecto.core.live import LEAVE, record_room, user_room
+from hecto.core.live import LEAVE, list_room, record_room, user_room
 from hecto.core.outbox import Message
 from hecto.core.permissions import EVERYTHING, Actor
 from hecto.modules.messages import queries
@@ -20,7 +20,8 @@ from hecto.modules.messages.models import Channel, ChannelMember, Kind
 from hecto.modules.users import queries as users
 
 SUBJECT = "channel"
-# Has the real-time server put somebody out of a room.
+# The room of everybody who may read messages.
+ROOM = list_room("messages")
 
 
 def create(
@@ -42,7 +43,7 @@ def create(
     session.add_all(ChannelMember(channel_id=channel.id, user_id=user_id, read_number=0) for user_id in members)
     session.flush()
     activity.record(session, actor, SUBJECT, channel.id, "created", {"name": name})
-    _tell(session, actor, channel, members, "created")
+    _tell_list(session, actor, channel, members, "created")
     return channel
 
 
@@ -80,7 +81,7 @@ def change(session: Session, actor: Actor, channel_id: int, changes: dict[str, A
         return
     _save_name(session, channel)
     activity.record(session, actor, SUBJECT, channel_id, "changed", different)
-    _tell(session, actor, channel, member_ids(session, channel_id), "updated")
+    _tell_list(session, actor, channel, member_ids(session, channel_id), "updated")
 
 
 def add_member(session: Session, actor: Actor, channel_id: int, user_id: int) -> None:
@@ -219,6 +220,15 @@ def _refuse_direct(channel: Channel, because: str) -> None:
 def _refuse_archived(channel: Channel) -> None:
     if channel.archived_at is not None:
         raise Forbidden("This channel is archived: it can be read, and nothing can be changed. Bring it back first.")
+
+
+def _tell_list(session: Session, actor: Actor, channel: Channel, members: Collection[int], verb: str) -> None:
+    """Tell everybody in whose list a channel is: of a public one all who may read messages, its members among them."""
+    if channel.kind != Kind.PUBLIC:
+        _tell(session, actor, channel, members, verb)
+        return
+    told = Message(ROOM, f"{SUBJECT}.{verb}", {"id": channel.id, "by": actor.id})
+    outbox.tell(session, f"{SUBJECT}:{channel.id}", [told])
 
 
 def _tell(

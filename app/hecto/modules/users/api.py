@@ -8,10 +8,11 @@ from flask import request
 from pydantic import BaseModel, Field
 
 from hecto.core.endpoints import Context, Router
-from hecto.core.errors import NotFound
+from hecto.core.errors import NotFound, Unavailable
 from hecto.core.input import LARGEST_ID, Input
 from hecto.core.permissions import PUBLIC, SIGNED_IN, SIGNING_OUT, SIGNING_OUT_EVERYWHERE
 from hecto.core.security import hash_password
+from hecto.core.store import StoreUnavailable
 from hecto.modules.users import queries, service, sign_in
 
 router = Router("users", "api")
@@ -78,6 +79,15 @@ class UserList(BaseModel):
     items: list[UserAnswer]
 
 
+class Person(BaseModel):
+    id: int
+    name: str
+
+
+class Present(BaseModel):
+    present: list[Person]
+
+
 @router.route("POST", "/api/auth/login", permission=PUBLIC, body=SignInBody, answers=SignedIn, transaction=False)
 def login(context: Context) -> dict[str, Any]:
     """Sign in: an access token for a few minutes and a refresh token to get the next one"""
@@ -135,6 +145,16 @@ def me(context: Context) -> dict[str, Any]:
 def list_users(context: Context) -> bytes:
     """The users, by name"""
     return b'{"items":' + queries.users_json(context.session, context.query.q) + b"}"
+
+
+@router.route("GET", "/api/presence", permission="users.read", answers=Present, transaction=False)
+def list_present(context: Context) -> dict[str, Any]:
+    """Who has Hecto open at this moment, by name; fifty of them where there are more"""
+    try:
+        return {"present": context.services.present()}
+    except StoreUnavailable as error:
+        # Not an empty list, nor the part of it that this instance knows: both would say that the others are gone.
+        raise Unavailable("Redis, which knows who is here, does not answer. Try again in a moment.") from error
 
 
 @router.route("POST", "/api/users", permission="users.manage", body=NewUser, answers=UserAnswer, status=201)
