@@ -13,12 +13,6 @@ def task(member) -> int:
     return member.create_task()["id"]
 
 
-@pytest.fixture
-def channel(fleet, member) -> int:
-    """A private channel of the administrator and the member."""
-    return create(fleet.admin, member, private=True)
-
-
 def enters(client, room: str) -> None:
     assert client.ask("join", room).get("room") == room
 
@@ -34,9 +28,14 @@ def is_deleted(fleet, task: int) -> None:
     assert answer.status_code == 204, answer.text
 
 
-def is_taken_out(fleet, member, channel: int) -> None:
-    answer = fleet.admin.delete(f"/api/channels/{channel}/members/{member.user_id}")
-    assert answer.status_code in (200, 204), answer.text
+def is_taken_out(fleet, member, channel: Channel) -> None:
+    answer = fleet.admin.delete(f"/api/channels/{channel.id}/members/{member.user_id}")
+    assert answer.status_code == 204, answer.text
+
+
+def is_let_in(fleet, member, channel: Channel) -> None:
+    answer = fleet.admin.put(f"/api/channels/{channel.id}/members/{member.user_id}")
+    assert answer.status_code == 204, answer.text
 
 
 AT = pytest.mark.parametrize("at", [0, 1], ids=["at the same instance", "at the other instance"])
@@ -55,17 +54,20 @@ def test_who_may_still_see_a_record_comes_back_to_its_room(fleet, client, task, 
 
 
 @AT
-def test_who_may_see_no_tasks_any_more_does_not_come_back_to_the_room_of_one(fleet, client, member, room, task, at):
+def test_who_may_see_no_tasks_any_more_does_not_come_back_to_the_room_of_one(fleet, connect, member, room, task, at):
+    client = connect(reconnection=True)
     enters(client, f"task:{task}")
     fleet.count(f"task:{task}", 1)
     client.hears([1])
-    client.leave()
+    client.do("hold")
+    client.wait_for("disconnect")
     # Told while it was still allowed, and read when it is not any more.
     fleet.count(f"task:{task}", 2)
     loses_its_roles(fleet, member)
     fleet.count(f"task:{task}", 3)
-    client.come_back(fleet.urls[at])
-    assert client.recovered
+    # Its session ends with the change, so it may take the client two attempts.
+    client.do("reconnect", url=fleet.urls[at])
+    client.wait_for("connect", 2)
     fleet.count(f"task:{task}", 4)
     fleet.count(room, 5)
     client.hears([1, 5])
@@ -98,60 +100,80 @@ def texts(client) -> list[str]:
     return [arguments[0]["text"] for arguments in client.events("message.created")]
 
 
+class Channel:
+    """A private channel of the administrator, who hears what is said there: it is told a moment after the answer."""
+
+    def __init__(self, fleet, clients, *members) -> None:
+        self._admin = fleet.admin
+        self.id = create(fleet.admin, *members, private=True)
+        self.room = f"channel:{self.id}"
+        self._witness = clients.connected(fleet.urls[0], str(fleet.admin.headers["Authorization"])[7:])
+        enters(self._witness, self.room)
+
+    def say(self, text: str) -> None:
+        """Say something; when this returns, whoever may hear it has been told."""
+        say(self._admin, self.id, text)
+        wait_until(lambda: text in texts(self._witness), "the message to be told", seconds=10)
+
+
+@pytest.fixture
+def channel(fleet, clients, member) -> Channel:
+    """One that the member is in, too."""
+    return Channel(fleet, clients, member)
+
+
 @AT
 def test_who_was_taken_out_of_a_private_channel_while_away_hears_nothing_of_it(
     fleet, client, member, room, channel, at
 ):
-    enters(client, f"channel:{channel}")
-    say(fleet.admin, channel, "for both")
-    wait_until(lambda: texts(client) == ["for both"], "the message")
+    enters(client, channel.room)
+    channel.say("for both")
+    wait_until(lambda: texts(client) == ["for both"], "the message", seconds=10)
     client.leave()
-    say(fleet.admin, channel, "said before")
+    channel.say("said before")
     is_taken_out(fleet, member, channel)
-    say(fleet.admin, channel, "said after")
+    channel.say("said after")
     client.come_back(fleet.urls[at])
     assert client.recovered
-    say(fleet.admin, channel, "said when it is back")
+    channel.say("said when it is back")
     fleet.count(room, 1)
     client.hears([1])
     assert texts(client) == ["for both"]
     heard = [report["event"] for report in client.all("event")]
     assert not [event for event in heard if event.startswith("!")]
-    assert f"channel:{channel}" not in fleet.rooms(client.id)
-    assert "error" in client.ask("join", f"channel:{channel}")
+    assert channel.room not in fleet.rooms(client.id)
+    assert "error" in client.ask("join", channel.room)
 
 
 def test_a_room_that_was_not_come_back_to_stays_left_when_the_client_moves_on(fleet, client, member, room, channel):
     """It is taken out of the session, not only passed over once: a right that comes back brings nothing back."""
-    enters(client, f"channel:{channel}")
+    enters(client, channel.room)
     client.leave()
     is_taken_out(fleet, member, channel)
     client.come_back()
     assert client.recovered
-    answer = fleet.admin.put(f"/api/channels/{channel}/members/{member.user_id}")
-    assert answer.ok, answer.text
+    is_let_in(fleet, member, channel)
     client.leave()
-    fleet.count(f"channel:{channel}", 1)
+    fleet.count(channel.room, 1)
     client.come_back(fleet.urls[1])
     assert client.recovered
     fleet.count(room, 2)
     client.hears([2])
 
 
-def test_whoever_is_made_a_member_while_away_may_join_afterwards(fleet, client, member, room):
+def test_whoever_is_made_a_member_while_away_may_join_afterwards(fleet, clients, client, member, room):
     """A session opens no room by itself: what somebody may see since then is asked for."""
-    channel = create(fleet.admin, private=True)
-    assert "error" in client.ask("join", f"channel:{channel}")
+    channel = Channel(fleet, clients)
+    assert "error" in client.ask("join", channel.room)
     client.leave()
-    answer = fleet.admin.put(f"/api/channels/{channel}/members/{member.user_id}")
-    assert answer.ok, answer.text
-    say(fleet.admin, channel, "not asked for yet")
+    is_let_in(fleet, member, channel)
+    channel.say("not asked for yet")
     client.come_back()
     fleet.count(room, 1)
     client.hears([1])
     assert texts(client) == []
-    enters(client, f"channel:{channel}")
-    say(fleet.admin, channel, "for both")
+    enters(client, channel.room)
+    channel.say("for both")
     fleet.count(room, 2)
     client.hears([1, 2])
     assert texts(client) == ["for both"]
