@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -29,6 +30,37 @@ server.eio.ping_interval = server.eio.ping_timeout = int(os.environ.get("ECHO_PI
 @server.on("say")
 def say(sid: str, content: Any) -> None:
     server.emit("said", content, to=sid, ignore_queue=True)
+
+
+def tables() -> dict[str, int]:
+    """How many entries there are of what is kept for clients and their rooms."""
+    bus = realtime.bus
+    one_each = {
+        "sessions": bus.here,
+        "members": bus._members,
+        "callbacks": bus.callbacks,
+        "heard": bus.listener._rooms,
+        "late": bus.listener._late,
+        "present": realtime.presence._here,
+        "changed": realtime.presence._changed,
+        "connections": server.eio.sockets,
+        "environments": server.environ,
+        "connecting": server._connecting,
+        "halves": server._binary_packet,
+    }
+    # The library's own, which it has for each namespace.
+    in_namespaces = {
+        "library rooms": [members for rooms in bus.rooms.values() for members in rooms.values()],
+        "disconnecting": bus.pending_disconnect.values(),
+        "pre-connected": bus.pending_connect.values(),
+    }
+    sizes = {name: sum(map(len, tables)) for name, tables in in_namespaces.items()}
+    return sizes | {name: len(table) for name, table in one_each.items()}
+
+
+def resident() -> int:
+    """Bytes of memory that are in use."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def app(environ: dict[str, Any], start_response: Any) -> Any:
@@ -60,5 +92,9 @@ def app(environ: dict[str, Any], start_response: Any) -> Any:
             }
             start_response("200 OK", [("Content-Type", "application/json")])
             return [orjson.dumps(held)]
+        case "/kept":
+            gc.collect()
+            start_response("200 OK", [("Content-Type", "application/json")])
+            return [orjson.dumps({"tables": tables(), "resident": resident()})]
         case _:
             return hecto(environ, start_response)

@@ -72,6 +72,11 @@ const commands = {
     sockets.get(name).auth = auth;
   },
 
+  // Say something that is answered.
+  ask({ name, event, about }) {
+    sockets.get(name).emit(event, about, (answer) => report(name, "answer", { answer }));
+  },
+
   // The end of the session, said in so many words.
   disconnect({ name }) {
     sockets.get(name).disconnect();

@@ -76,6 +76,12 @@ class NodeClient:
             wait_until(lambda: len(self.heard()) >= len(numbers), "the numbers", seconds=seconds)
         assert self.heard() == numbers, f"client {self.name} heard {self.heard()} instead of {numbers}"
 
+    def ask(self, event: str, about: Any) -> dict[str, Any]:
+        """Say something; returns what the server answers."""
+        before = len(self.all("answer"))
+        self.do("ask", event=event, about=about)
+        return self.wait_for("answer", before + 1)["answer"]
+
     def leave(self) -> None:
         """Lose the connection, and notice."""
         before = len(self.all("disconnect"))

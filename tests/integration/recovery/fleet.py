@@ -5,10 +5,6 @@ from __future__ import annotations
 import base64
 import getpass
 import itertools
-import json
-import os
-import signal
-import socket
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +14,7 @@ import requests
 
 from tests.integration.conftest import PASSWORD, Client
 from tests.integration.test_nginx_templates import certificate, nginx, place, render
-from tests.servers import ADMIN_EMAIL, ADMIN_PASSWORD, REPOSITORY, AppInstance, Site, ask, free_instance, wait_until
+from tests.servers import ADMIN_EMAIL, ADMIN_PASSWORD, REPOSITORY, AppInstance, Site, free_instance, wait_until
 
 _numbers = itertools.count(1)
 
@@ -67,6 +63,11 @@ class Fleet:
         messages = [{"room": room, "event": "number", "payload": {"n": number, **more}} for number in numbers]
         assert self.ask(at, "emit", messages=messages).ok
 
+    def tell_all(self, *messages: tuple[str, str, dict[str, Any]], at: int = 0) -> None:
+        """Send events as (room, name, payload), all at once."""
+        told = [{"room": room, "event": event, "payload": payload} for room, event, payload in messages]
+        assert self.ask(at, "emit", messages=told).ok
+
     def attach(self, room: str, content: bytes) -> None:
         """Send an event with bytes in it."""
         message = {"room": room, "event": "attached", "payload": {}, "attachment": base64.b64encode(content).decode()}
@@ -108,14 +109,7 @@ class Fleet:
 
     def kill(self, number: int) -> None:
         """End an instance as the kernel does that has no memory left: nobody gets to say anything."""
-        instance = self.instances[number]
-        worker = json.loads(ask(instance.control, "GET", "/control/status")[1])["pid"]
-        # The arbiter first, or it would start another worker.
-        instance.process.kill()
-        instance.process.wait()
-        os.kill(worker, signal.SIGKILL)
-        # Nobody waits for the worker, whose files the kernel closes when it gets to it.
-        wait_until(lambda: not _listens(instance), f"the end of {instance.name}", seconds=5)
+        self.instances[number].kill()
 
     def tracebacks(self) -> list[str]:
         """What went wrong in the instances so far, as they have it in their logs."""
@@ -133,11 +127,6 @@ class Fleet:
                 return answer.json()
             assert answer.status_code == 404, answer.text
         return None
-
-
-def _listens(instance: AppInstance) -> bool:
-    with socket.socket(socket.AF_INET) as probe:
-        return probe.connect_ex(("127.0.0.1", 5000 + instance.number)) == 0
 
 
 class Edge:
