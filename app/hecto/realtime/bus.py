@@ -15,6 +15,7 @@ from typing import Any
 
 import gevent
 import orjson
+from gevent.queue import SimpleQueue
 from redis import RedisError
 from socketio.manager import Manager
 
@@ -55,6 +56,7 @@ class Bus(Manager):  # type: ignore[misc]
         # The release that was deployed last, and when.
         self.announced: dict[str, Any] | None = None
         self._store = store
+        self._writes: SimpleQueue[Callable[[], None]] = SimpleQueue()
         # The generation at which sessions were taken up elsewhere, for as long as somebody may be on his way in.
         self._taken: dict[str, int] = {}
 
@@ -62,6 +64,7 @@ class Bus(Manager):  # type: ignore[misc]
         """Begin to listen."""
         self.listener.start(self._members.keys)
         gevent.spawn(self._keep_sessions)
+        gevent.spawn(self._write)
 
     def send(self, messages: Sequence[Message]) -> None:
         """Send events to rooms, on all instances; raises StoreUnavailable."""
@@ -123,7 +126,7 @@ class Bus(Manager):  # type: ignore[misc]
         self._take_out(session, room)
         del session.rooms[room]
         if session.pid:
-            self._later(lambda: self.sessions.leave(session, room))
+            self.later(lambda: self.sessions.leave(session, room))
 
     def _put(self, session: Session, room: str) -> None:
         self._members.setdefault(room, {})[session] = None
@@ -188,18 +191,24 @@ class Bus(Manager):  # type: ignore[misc]
     def end(self, session: Session) -> None:
         """Let nobody take a session up any more, since it was ended on purpose."""
         if session.pid:
-            self._later(lambda: self.sessions.end(session))
+            self.later(lambda: self.sessions.end(session))
 
-    def _later(self, write: Callable[[], None]) -> None:
-        """Write down what nobody waits for. Without Redis a session runs out, or is looked at again when it is used."""
+    def later(self, write: Callable[[], None]) -> None:
+        """Write down what nobody waits for. Without Redis a session runs out, or is looked at again when it is used.
 
-        def attempt() -> None:
+        In order and one at a time: a thousand clients that leave at once must not take every connection to Redis.
+        """
+        self._writes.put(write)
+
+    def _write(self) -> None:
+        for write in self._writes:
             try:
                 write()
             except StoreUnavailable:
                 log.info("Redis is away: a session that is kept there stays as it is")
-
-        gevent.spawn(attempt)
+            except Exception:
+                # The next ones have nothing to do with it.
+                log.exception("something about a session could not be written down")
 
     def _keep_sessions(self) -> None:
         """Let no session run out whose client is here."""
@@ -255,6 +264,17 @@ class Bus(Manager):  # type: ignore[misc]
         session.held.append(broadcast)
         if len(session.held) > MOST_HELD:
             session.connection.close(wait=False, abort=True, reason="reads too slowly")
+
+    def ends(self, broadcast: Broadcast) -> bool:
+        """Whether an event tells clients, and has instances do something as well: that a sign-in ended or changed."""
+        return broadcast.name in self.commands and not broadcast.secret
+
+    def repeat(self, session: Session, broadcast: Broadcast) -> None:
+        """Have one socket hear what it missed. To leave a room, say, holds for those who were away, too."""
+        if broadcast.secret:
+            self.receive(session, broadcast)
+        else:
+            self.pass_on(session, broadcast)
 
     def receive(self, session: Session, broadcast: Broadcast) -> None:
         """Pass an event on to one socket, and do with it what the event means for sockets."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import socketio
@@ -122,9 +123,7 @@ class Server(socketio.Server):  # type: ignore[misc]
         session.until = admission.until
         if not self._enter(eio_sid, session, admission.rooms):
             return
-        if not admission.stands():
-            self.manager.forget(session)
-            raise Refused("Your sign-in ended or changed a moment ago. Connect again.")
+        self._check(session, admission)
         if pid:
             try:
                 self._ask(lambda: self.manager.sessions.open(session, dict.fromkeys(session.rooms)))
@@ -156,8 +155,17 @@ class Server(socketio.Server):  # type: ignore[misc]
             self.manager.forget(session)
             self.manager.end(session)
             return False
+        if any(self.manager.ends(broadcast) for broadcast in missed):
+            # Before it came, which it knows, or since.
+            self._check(session, admission)
         self._welcome(eio_sid, session, missed)
         return True
+
+    def _check(self, session: Session, admission: Admission) -> None:
+        """See that a sign-in has not ended or changed while its rooms were not heard yet; raises Refused."""
+        if not admission.stands():
+            self.manager.forget(session)
+            raise Refused("Your sign-in ended or changed a moment ago. Connect again.")
 
     def _missed(
         self, eio_sid: str, session: Session, admission: Admission, last: Position | None, now: Position
@@ -177,11 +185,11 @@ class Server(socketio.Server):  # type: ignore[misc]
         if not self._enter(eio_sid, session, kept | admission.rooms):
             return []
         for room in before.keys() - kept:
-            self.manager.sessions.leave(session, room)
+            self._ask(partial(self.manager.sessions.leave, session, room))
         for room in admission.rooms - kept:
-            session.rooms[room] = self.manager.sessions.join(session, room) or now.number
+            session.rooms[room] = self._ask(partial(self.manager.sessions.join, session, room)) or now.number
         starts = {room: max(last.number, since) for room, since in session.rooms.items()}
-        missed: list[Broadcast] | None = self.manager.missed_by(now.epoch, starts)
+        missed: list[Broadcast] | None = self._ask(lambda: self.manager.missed_by(now.epoch, starts))
         if missed is not None:
             session.seen = max([last.number, *(broadcast.number for broadcast in missed)])
         return missed
@@ -212,8 +220,7 @@ class Server(socketio.Server):  # type: ignore[misc]
 
     def _welcome(self, eio_sid: str, session: Session, missed: Iterable[Broadcast] = ()) -> None:
         """Tell a client what it missed, that it is connected, and what came meanwhile, in this order."""
-        # What came to it while it was away holds for it as well, be it that it was to leave a room.
-        if not self._tell(eio_sid, session, missed, self.manager.receive):
+        if not self._tell(eio_sid, session, missed, self.manager.repeat):
             return
         told = {"sid": session.sid, "pid": session.pid} if session.pid else {"sid": session.sid}
         self._send_packet(eio_sid, self.packet_class(CONNECT, told, namespace=NAMESPACE))

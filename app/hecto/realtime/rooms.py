@@ -7,6 +7,7 @@ pages and its API use, too. It is asked again when a client comes back.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from sqlalchemy.orm import Session as DatabaseSession
@@ -29,6 +30,9 @@ Kinds = Mapping[str, Visible]
 
 # Of one client: a browser shows one record at a time, a script may follow some.
 MOST = 50
+
+# Between attempts to have a client come back to a room, while Redis is away.
+PAUSE = 1.0
 
 Answer = dict[str, Any]
 
@@ -94,13 +98,17 @@ class Rooms:
     def _told_to_join(self, session: Session, broadcast: Broadcast) -> None:
         told = broadcast.payload()
         if told.get("user", session.actor.id) == session.actor.id:
-            self._server.start_background_task(self._enter, session, told["room"])
+            self._server.manager.later(partial(self._enter, session, told["room"]))
 
     def _enter(self, session: Session, room: str) -> None:
-        try:
-            self._server.manager.enter_room(session.sid, "/", room)
-        except (KeyError, StoreUnavailable) as error:
-            self._server.logger.warning("a socket could not be put into %s: %r", room, error)
+        """Put a client into a room, however long Redis takes: nobody would know that it hears less than it should."""
+        while self._server.manager.here.get(session.sid) is session:
+            try:
+                self._server.manager.enter_room(session.sid, "/", room)
+            except StoreUnavailable:
+                self._server.sleep(PAUSE)
+            else:
+                return
 
     def _told_to_leave(self, session: Session, broadcast: Broadcast) -> None:
         told = broadcast.payload()
