@@ -247,10 +247,13 @@ class Bus(Manager):  # type: ignore[misc]
         """Pass an event on to the sockets in its room."""
         if broadcast.name == RELEASE_NEW:
             self.announced = broadcast.payload()
+        members = self._members.get(broadcast.room)
+        if not members:
+            return
         number, form = broadcast.number, broadcast.numbered
         ordinary = not broadcast.secret and broadcast.name not in self.commands
         # What stands in this loop is what an event costs for each socket that it reaches.
-        for session in list(self._members.get(broadcast.room, ())):
+        for session in list(members):
             if session.held is not None:
                 self._hold(session, broadcast)
             elif number > session.seen:
