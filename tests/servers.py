@@ -163,7 +163,7 @@ class Redis:
         self.process: subprocess.Popen[bytes] | None = None
         directory.mkdir()
         (directory / "users.acl").write_text(
-            f"user default off\nuser root on >{PASSWORD} ~* &* +@all\n"
+            f"user default off ~* &* +@all\nuser root on >{PASSWORD} ~* &* +@all\n"
             f"user hecto on >{PASSWORD} ~* &* +@all -@dangerous -@admin +info\n"
         )
         self.start()

@@ -76,3 +76,25 @@ def test_a_server_that_is_killed_comes_back_as_often_as_it_takes(
         assert time.monotonic() < deadline, f"{unit} does not work again"
         time.sleep(0.1)
     assert hecto("exec", "--", "systemctl", "--failed", "--plain", "--no-legend").stdout == ""
+
+
+def test_a_redis_that_is_killed_brings_back_what_scripts_wrote(hecto: Hecto) -> None:
+    """Redis reads its file as a user, and passes over the transactions of one who may not do what they do."""
+    sign_in = "--user hecto --no-auth-warning --pass $(cat /etc/hecto/secrets/redis-password)"
+
+    def ask(words: str) -> str:
+        command = f"redis-cli -s /run/redis/redis-server.sock {sign_in} {words}"
+        return hecto("exec", "--", "bash", "-c", command).stdout.strip()
+
+    assert (
+        ask("""EVAL "redis.call('SET', 'first', 1) redis.call('SET', 'second', 2, 'EX', 60) return 'written'" 0""")
+        == "written"
+    )
+    # What was answered is on disk within a second.
+    time.sleep(1.5)
+    assert hecto("exec", "--", "timeout", "60", "bash", "-c", KILLER, "redis-server.service", "1").returncode == 0
+    deadline = time.monotonic() + 30
+    while ask("PING") != "PONG":
+        assert time.monotonic() < deadline, "Redis does not come back"
+        time.sleep(0.1)
+    assert (ask("GETDEL first"), ask("GETDEL second")) == ("1", "2")

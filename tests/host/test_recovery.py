@@ -28,6 +28,7 @@ class Writer:
 
     def __init__(self, credentials: dict[str, str], token: str) -> None:
         self.created: list[int] = []
+        self.refused: list[str] = []
         self._credentials, self._token = credentials, token
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run)
@@ -43,18 +44,18 @@ class Writer:
     def _run(self) -> None:
         headers = {"Authorization": f"Bearer {self._token}"}
         while not self._over.wait(PAUSE):
-            made = requests.post(
-                self._url, json={"title": "Sweep the yard"}, headers=headers, verify=self._ca, timeout=30
-            )
-            assert made.status_code == 201, made.text
-            self.created.append(made.json()["id"])
+            made = _post(self._credentials, "/api/tasks", {"title": "Sweep the yard"}, headers)
+            if made.status_code == 201:
+                self.created.append(made.json()["id"])
+            else:
+                self.refused.append(made.text)
 
 
 @pytest.fixture
 def tokens(credentials: dict[str, str], token: str) -> list[str]:
-    """Access tokens of people who work here."""
+    """Access tokens of people who work here, the last of them for who writes."""
     found = []
-    for _ in range(USERS):
+    for _ in range(USERS + 1):
         name = secrets.token_hex(6)
         body = {"email": f"{name}@example.com", "name": name, "password": secrets.token_urlsafe(16)}
         answer = _post(credentials, "/api/users", body, {"Authorization": f"Bearer {token}"})
@@ -83,17 +84,18 @@ def heard(client: NodeClient) -> list[int]:
 
 @pytest.mark.timeout(300)
 def test_a_rolling_restart_costs_no_open_page_anything(
-    hecto: Hecto, credentials: dict[str, str], token: str, tokens: list[str], clients: NodeClients
+    hecto: Hecto, credentials: dict[str, str], tokens: list[str], clients: NodeClients
 ) -> None:
     pages = [
         clients.connect(credentials["url"], tokens[number % USERS], reconnection=True) for number in range(CLIENTS)
     ]
     for page in pages:
         page.wait_for("connect", seconds=30)
-    with Writer(credentials, token) as writer:
+    with Writer(credentials, tokens[-1]) as writer:
         done = hecto("restart")
         assert done.returncode == 0, done.stdout + done.stderr
         time.sleep(1)
+    assert writer.refused == []
     assert len(writer.created) > 20
     for page in pages:
         wait_until(lambda page=page: len(heard(page)) >= len(writer.created), f"all events at {page.name}", seconds=20)

@@ -293,6 +293,15 @@ def test_the_rate_of_a_user_is_limited_over_all_instances(site, admin):
     assert answers[11].headers["RateLimit"].startswith('"user";r=0;t=')
 
 
+def test_a_count_of_requests_that_lost_its_end_refuses_nobody(member, redis_server):
+    """It was seen so after Redis had been killed: counted up for ever, it would."""
+    key = f"limit:{member.user_id}"
+    assert member.get("/api/me").status_code == 200
+    redis_server.ask("SET", key, "1000000")
+    assert member.get("/api/me").status_code == 200
+    assert 0 < int(redis_server.ask("TTL", key)) <= 60
+
+
 def test_cookie_writes_need_the_token_and_our_own_origin(instance, admin, site):
     browser = requests.Session()
     form = {"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD}

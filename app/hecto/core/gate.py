@@ -38,9 +38,12 @@ local found = redis.call('HMGET', KEYS[1], 'user', 'record')
 if not found[1] or found[1] == '?' then return {} end
 if found[1] == '' then return {''} end
 local key = 'limit:' .. found[1]
-local count = redis.call('INCR', key)
-local left = tonumber(ARGV[1])
-if count == 1 then redis.call('EXPIRE', key, left) else left = redis.call('TTL', key) end
+local count, left = redis.call('INCR', key), redis.call('TTL', key)
+if left < 0 then
+    -- A new one; or one that lost its end, as was seen after Redis had been killed: it would refuse somebody for ever.
+    count, left = 1, tonumber(ARGV[1])
+    redis.call('SET', key, count, 'EX', left)
+end
 redis.call('ZADD', KEYS[2], ARGV[2], found[1])
 return {found[2], count, left}
 """

@@ -75,8 +75,9 @@ return number
 _KEEP = """
 local lost = {}
 for place = 2, #KEYS do
-    if redis.call('EXPIRE', KEYS[place], ARGV[1]) == 1 then
+    if redis.call('EXISTS', KEYS[place]) == 1 then
         redis.call('HSET', KEYS[place], 'heard', redis.call('TIME')[1])
+        redis.call('EXPIRE', KEYS[place], ARGV[1])
     else
         lost[#lost + 1] = place - 2
     end
