@@ -122,9 +122,8 @@ class Realtime:
         actor = self._identify(credentials)
         lists = {list_room(name) for name, permission in LISTS.items() if actor.may(permission)}
         rooms = frozenset({EVERYBODY, user_room(actor.id), session_room(actor.session_id), *lists})
-        gate = self._services.gate
         return Admission(
-            actor, rooms, lambda room: self._may_hear(actor, room), lambda: gate.stands(actor), credentials.ends
+            actor, rooms, lambda room: self._may_hear(actor, room), lambda: self._stands(actor), credentials.ends
         )
 
     def _credentials(self, environ: dict[str, Any], said: dict[str, Any]) -> Credentials:
@@ -145,6 +144,13 @@ class Realtime:
         except DomainError as error:
             raise ConnectionRefusedError(error.detail) from error
         return actor
+
+    def _stands(self, actor: Actor) -> bool:
+        try:
+            return self._services.gate.stands(actor)
+        except DomainError:
+            # Nobody knows, since PostgreSQL does not answer; it is looked up when the client comes again.
+            return False
 
     def _may_hear(self, actor: Actor, room: str) -> bool:
         try:
