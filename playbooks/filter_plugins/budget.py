@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Collection
 from typing import Any
 
-SERVICES = ("database", "cache", "app", "edge")
+SERVICES = ("postgres", "redis", "app", "lb")
 
 # Memory, in MB, measured where not said otherwise.
 SYSTEM_SHARE = 20  # a twentieth of the host for kernel, systemd, sshd, journald
@@ -84,7 +84,7 @@ def plan(
     monitoring.
     pool_max: connections that an instance may hold even where there are more.
     instance_memory_mb: what an instance may need at work.
-    services: what runs on this host, of `database`, `cache`, `app`, `edge`; the others take nothing from it.
+    services: what runs on this host, of `postgres`, `redis`, `app`, `lb`; the others take nothing from it.
     database_port: of PostgreSQL; where it runs beside instances, none of them can have it.
 
     Raises BudgetError with a message for the operator.
@@ -103,7 +103,7 @@ def plan(
     _check_ports(instances, services, _whole("postgres_port", database_port, 1))
 
     pool = _pool(instances * app_hosts, max_connections, reserved_connections, pool_max)
-    least = DATABASE_LEAST if "database" in services else 0
+    least = DATABASE_LEAST if "postgres" in services else 0
     sizes = {"cores": cores, "clients": clients, "instances": instances, "each": instance_memory_mb}
     memory = _shares(memory_mb, services, **sizes)
     rest = memory_mb - sum(memory.values())
@@ -155,7 +155,7 @@ def plan(
         "nginx": {"workers": cores, "worker_connections": worker_connections, "files": files["nginx"]},
         "redis": {"maxmemory_mb": _redis_maxmemory(memory_mb), "clients": redis_clients, "files": files["redis"]},
         "postgres": {**postgres, "files": files["postgres"]},
-        "huge_pages": _huge_pages(postgres["shared_buffers_mb"]) if "database" in services else 0,
+        "huge_pages": _huge_pages(postgres["shared_buffers_mb"]) if "postgres" in services else 0,
     }
 
 
@@ -217,7 +217,7 @@ def _check_ports(instances: int, services: Collection[str], database_port: int) 
     if instances > INSTANCES_MOST:
         raise BudgetError(f"hecto_instances is {instances}: it must be at most {INSTANCES_MOST}.")
     number = database_port - INSTANCE_PORT_BASE
-    if {"database", "app"} <= set(services) and 1 <= number <= instances:
+    if {"postgres", "app"} <= set(services) and 1 <= number <= instances:
         fewer = f"Lower hecto_instances to at most {number - 1}, or choose" if number > 1 else "Choose"
         raise BudgetError(
             f"hecto_instances is {instances}, and instance {number} would listen on 127.0.0.1:{database_port}, "
@@ -233,8 +233,8 @@ def _shares(
     return {
         "system": _clamp(memory_mb // SYSTEM_SHARE, SYSTEM_LEAST, SYSTEM_MOST),
         "instances": instances * each if "app" in services else 0,
-        "redis": math.ceil(_redis_maxmemory(memory_mb) * REDIS_FORK) if "cache" in services else 0,
-        "nginx": math.ceil(NGINX_BASE + cores * NGINX_WORKER + clients * NGINX_CLIENT) if "edge" in services else 0,
+        "redis": math.ceil(_redis_maxmemory(memory_mb) * REDIS_FORK) if "redis" in services else 0,
+        "nginx": math.ceil(NGINX_BASE + cores * NGINX_WORKER + clients * NGINX_CLIENT) if "lb" in services else 0,
     }
 
 
@@ -243,9 +243,9 @@ def _database_share(memory_mb: int, rest: int, growth: int, services: Collection
 
     Where it can it leaves the `growth` of the fleet out of its share, so that this does not change the step.
     """
-    if "database" not in services:
+    if "postgres" not in services:
         return 0
-    if set(services) == {"database"}:
+    if set(services) == {"postgres"}:
         return rest
     # At most half: the application's peaks must never push it into swap.
     steps = (memory_mb // 2, memory_mb // 4, memory_mb // 8)

@@ -121,7 +121,7 @@ def test_no_instance_gets_the_database_s_port() -> None:
     with pytest.raises(budget.BudgetError, match=r"instance 432 would .*:5432.* to at most 431, or"):
         plan(instances=432, **many)
     assert plan(instances=999, database_port=6432, **many)["instances"] == 999
-    assert plan(instances=432, services=["app", "edge"], **many)["instances"] == 432
+    assert plan(instances=432, services=["app", "lb"], **many)["instances"] == 432
     with pytest.raises(budget.BudgetError, match=r"hecto_instances is 1000: it must be at most 999\."):
         plan(instances=1000, **many)
 
@@ -144,7 +144,7 @@ def test_a_fleet_can_grow_threefold_without_a_restart_of_the_database(memory_mb:
 
 
 def test_a_dedicated_database_host_gets_all_but_the_system() -> None:
-    planned = plan(services=["database"])
+    planned = plan(services=["postgres"])
     assert planned["memory_mb"] == {
         "system": 2048,
         "instances": 0,
@@ -156,7 +156,7 @@ def test_a_dedicated_database_host_gets_all_but_the_system() -> None:
 
 
 def test_an_edge_host_needs_no_memory_for_the_others() -> None:
-    planned = plan(services=["edge"], memory_mb=1024, cores=2)
+    planned = plan(services=["lb"], memory_mb=1024, cores=2)
     assert planned["memory_mb"]["postgres"] == 0
     assert planned["huge_pages"] == 0
 
@@ -187,7 +187,7 @@ def test_files_cover_a_burst() -> None:
         ("reserved_connections", 0, "postgres_reserved_connections is 0"),
         ("reserved_connections", 7, "postgres_reserved_connections is 7: it must be at least 8"),
         ("pool_max", 0, "hecto_database_pool_max is 0"),
-        ("services", ["database", "mail"], "unknown services mail"),
+        ("services", ["postgres", "mail"], "unknown services mail"),
     ],
 )
 def test_a_wrong_value_is_named(name: str, value: Any, message: str) -> None:
