@@ -192,6 +192,8 @@ def _create(site: Site, host: Host, image: str) -> None:
         # apt locks this directory, so every host has its own; its files are linked with the shared cache.
         f"--volume={own}:/var/cache/apt/archives",
         f"--stop-timeout={STOP_SECONDS}",
+        # A reboot ends PID 1, and a machine comes back from that. What was stopped or killed from outside stays down.
+        "--restart=always",
         image,
         # Mounts are shared between name spaces on a real machine, and systemd hands units their credentials that way;
         # in a container they are private, and units would find the directory of their credentials missing.
