@@ -84,6 +84,8 @@ def for_tests() -> list[Need]:
     return [
         Need("a PostgreSQL server that tests start", ("postgresql",), files=("usr/lib/postgresql/*/bin/postgres",)),
         Need("a Redis server that tests start", ("redis-server",), ("redis-server",)),
+        Need("Sentinels that tests start", ("redis-sentinel",), ("redis-sentinel",)),
+        Need("a proxy that tests start in front of Redis", ("haproxy",), ("haproxy",)),
         Need("an nginx server that tests start", ("nginx-light",), ("nginx",)),
     ]
 

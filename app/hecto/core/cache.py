@@ -14,17 +14,21 @@ from typing import Protocol
 
 import redis
 
-from hecto.core.store import Store, StoreUnavailable
+from hecto.core.store import REIGN, Store, StoreUnavailable
 
 LIFE = 300
 # Longer values are made anew each time.
 LARGEST = 64 * 1024
 
-_LOOK_UP = """
-local version = redis.call('GET', KEYS[1]) or '0'
+# A master that came after a failover may not know of the last change: what is from before it counts no more.
+_LOOK_UP = (
+    REIGN
+    + """
+local version = reign .. ':' .. (redis.call('GET', KEYS[1]) or '0')
 local kept = redis.call('HMGET', KEYS[1] .. ':' .. ARGV[1], 'version', 'value')
 return {version, kept[1] == version and kept[2]}
 """
+)
 
 
 class Caching(Protocol):

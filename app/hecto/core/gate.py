@@ -20,7 +20,7 @@ from hecto.core import clock
 from hecto.core.errors import SessionEnded, TooManyRequests
 from hecto.core.permissions import Actor
 from hecto.core.security import Tokens, digest, same, session_parts
-from hecto.core.store import Store, StoreUnavailable
+from hecto.core.store import REIGN, Store, StoreUnavailable
 
 WINDOW = 60
 # How long a sign-in may be remembered without looking it up again: the longest that a revocation can go unnoticed
@@ -33,10 +33,14 @@ CHANGED = 10
 ACTIVE_USERS = "active-users"
 ACTIVE_SECONDS = 300
 
-_ADMIT = """
-local found = redis.call('HMGET', KEYS[1], 'user', 'record')
+# A copy from before a failover counts no more: the new master may not know that the sign-in ended since.
+_ADMIT = (
+    REIGN
+    + """
+local found = redis.call('HMGET', KEYS[1], 'user', 'record', 'reign')
 if not found[1] or found[1] == '?' then return {} end
 if found[1] == '' then return {''} end
+if found[3] ~= reign then return {} end
 local key = 'limit:' .. found[1]
 local count, left = redis.call('INCR', key), redis.call('TTL', key)
 if left < 0 then
@@ -47,14 +51,27 @@ end
 redis.call('ZADD', KEYS[2], ARGV[2], found[1])
 return {found[2], count, left}
 """
+)
 
 # Only where nothing stands: neither a newer copy nor the mark of a changed or revoked session is ever overwritten.
-_REMEMBER = """
-if redis.call('EXISTS', KEYS[1]) == 0 then
-    redis.call('HSET', KEYS[1], 'user', ARGV[1], 'record', ARGV[2])
+_REMEMBER = (
+    REIGN
+    + """
+local found = redis.call('HMGET', KEYS[1], 'record', 'reign')
+if redis.call('EXISTS', KEYS[1]) == 0 or (found[1] and found[2] ~= reign) then
+    redis.call('HSET', KEYS[1], 'user', ARGV[1], 'record', ARGV[2], 'reign', reign)
     redis.call('EXPIRE', KEYS[1], ARGV[3])
 end
 """
+)
+
+_LOOK = (
+    REIGN
+    + """
+local found = redis.call('HMGET', KEYS[1], 'user', 'record', 'reign')
+return {found[1], found[3] == reign and found[2]}
+"""
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +155,7 @@ class Gate:
         self._local = LocalLimiter()
         self._admit = store.client.register_script(_ADMIT)
         self._remember = store.client.register_script(_REMEMBER)
+        self._look = store.client.register_script(_LOOK)
 
     def credentials(self, bearer: str | None, cookie: str | None) -> Credentials | None:
         """Read credentials out of an access token or a cookie; None when there are none. A token goes first."""
@@ -167,7 +185,7 @@ class Gate:
     def stands(self, actor: Actor) -> bool:
         """Whether a sign-in that was admitted a moment ago has neither ended nor changed since."""
         try:
-            found = self._store.use(lambda client: client.hmget(_key(actor.session_id), "user", "record"))
+            found = self._store.use(lambda client: self._look(keys=[_key(actor.session_id)], client=client))
         except StoreUnavailable:
             # Whoever ends one now cannot say so either; who remembers it forgets it after a minute.
             return True

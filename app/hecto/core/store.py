@@ -25,12 +25,39 @@ PAUSE = 1.0
 # only fill its list of clients, which the plan of a host counts with.
 CONNECTIONS = 8
 
+# What a Redis says that is no master any more, or not yet, or has no copy to write to. It goes on saying so to whoever
+# stays connected; a new connection leads to the master.
+NOT_THE_MASTER = ("READONLY", "NOREPLICAS", "MASTERDOWN", "LOADING", "UNBLOCKED")
+# How long one of the copies may take to have an event, in milliseconds: less than the client waits for an answer.
+COPIED = 400
+
+# What a script begins with whose answer must not be from before a failover: the id that the copies of this Redis
+# follow. It is another one after each start of a master and each change of the master, and a new master may lack the
+# last that the one before was told. It costs two microseconds.
+REIGN = """
+local replication = redis.call('INFO', 'replication')
+local reign = string.match(replication, 'master_replid:(%x+)')
+"""
+
 PROBE = "probe"
 PROBE_LIFE = 60
 
 
 class StoreUnavailable(Exception):
     """Redis gave no answer: go on without it."""
+
+
+class NotCopied(redis.ResponseError):
+    """No copy of the master has what was written: it may be one that the others have given up."""
+
+    def __init__(self) -> None:
+        super().__init__("NOREPLICAS no copy has it")
+
+
+def is_not_the_master(error: redis.RedisError) -> bool:
+    """Whether an error says that this Redis takes no writes, so that a connection to it is of no use."""
+    kinds = (redis.exceptions.ReadOnlyError, redis.exceptions.MasterDownError, redis.exceptions.BusyLoadingError)
+    return isinstance(error, kinds) or str(error).startswith(NOT_THE_MASTER)
 
 
 def connection_options(settings: Settings) -> dict[str, Any]:
@@ -60,6 +87,8 @@ class Store:
             )
         )
         self._away_until = 0.0
+        # Told that the Redis at the other end takes no writes: whoever else is connected to it had better not stay.
+        self.left_master: Callable[[], None] = lambda: None
 
     def use(self, work: Callable[[redis.Redis], T]) -> T:
         """Run ``work`` with the client; raises StoreUnavailable when Redis does not answer or was just away."""
@@ -75,6 +104,7 @@ class Store:
         except redis.RedisError as error:
             # Not only one that is gone: a full, a busy and a misconfigured one refuse by word, and are as good as away.
             self._away_until = time.monotonic() + PAUSE
+            self._leave(error)
             log.warning("Redis does not answer, going on without it for %.0f s: %s", PAUSE, error)
             raise StoreUnavailable from error
         if trying:
@@ -83,5 +113,22 @@ class Store:
 
     def probe(self) -> None:
         """Ask Redis to keep something, past the pause: a full one reads and refuses. Raises what redis-py raises."""
-        self.client.set(PROBE, b"", ex=PROBE_LIFE)
+        try:
+            self.client.set(PROBE, b"", ex=PROBE_LIFE)
+        except redis.RedisError as error:
+            self._leave(error)
+            raise
         self._away_until = 0.0
+
+    def _leave(self, error: redis.RedisError) -> None:
+        """Use no connection again that may lead to a Redis which is not the master any more."""
+        # Those in use belong to others, who meet the same and come here.
+        self.client.connection_pool.disconnect(inuse_connections=False)
+        if is_not_the_master(error):
+            self.left_master()
+
+
+def copied(client: redis.Redis) -> None:
+    """Wait until a copy has what this client's one connection wrote last; raises NotCopied, or what redis-py raises."""
+    if not client.wait(1, COPIED):
+        raise NotCopied

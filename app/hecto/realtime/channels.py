@@ -6,6 +6,7 @@ does with it: seven layers, and a line of text of the whole message for a log th
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
@@ -19,6 +20,8 @@ from gevent import get_hub
 _READ = 65536
 # libev's word for "can be read".
 _READABLE = 1
+# The id that the copies of a Redis follow: its reign, see stream.
+_REIGN = re.compile(rb"role:master\b.*master_replid:([0-9a-f]+)", re.DOTALL)
 
 
 class Channels:
@@ -32,6 +35,7 @@ class Channels:
         """
         self._connection = connection
         connection.connect()
+        self.reign = _reign(connection)
         self._socket = connection._sock
         self._hub = get_hub()
         self._readable = self._hub.loop.io(self._socket.fileno(), _READABLE)
@@ -86,3 +90,12 @@ class Channels:
         """Give the connection back to the system."""
         self._readable.close()
         self._connection.disconnect()
+
+
+def _reign(connection: Any) -> str:
+    """The reign of the Redis at the other end; raises ConnectionError when it is not a master."""
+    connection.send_command("INFO", "replication")
+    found = _REIGN.search(connection.read_response(disable_decoding=True))
+    if found is None:
+        raise redis.ConnectionError("this Redis is not the master")
+    return found[1].decode()

@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 # Between attempts to hear Redis again: short enough that a restart of Redis costs a browser no more than this.
 PAUSE = 0.5
+# How long Redis may take to let this instance in; a connection that waits for one that is silent would do so for ever.
+LET_IN = 2.0
 # How long somebody waits for the word that a room is heard.
 CONFIRMED = 1.0
 # How long a room that nobody needs is still heard: somebody who opens the next page comes back to it at once.
@@ -66,6 +68,8 @@ class Listener:
         self._store, self._stream, self._hearer = store, stream, hearer
         # Of the last event that was heard.
         self._position: Position | None = None
+        # Of the Redis that is heard.
+        self._reign = ""
         # The rooms that are heard or about to be; each is set when Redis has confirmed it.
         self._rooms: dict[str, Event] = {EVERYBODY: Event()}
         # Those that somebody did not wait for to the end.
@@ -82,6 +86,7 @@ class Listener:
 
     def start(self, needed: Callable[[], Iterable[str]]) -> None:
         """Begin to listen; `needed` are the rooms that somebody is in."""
+        self._store.left_master = self._end
         gevent.spawn(self._listen)
         gevent.spawn(self._forget, needed)
         gevent.spawn(self._speak)
@@ -128,7 +133,8 @@ class Listener:
     def _listen(self) -> None:
         while True:
             try:
-                with closing(Channels(self._connections.make_connection())) as channels:
+                with closing(self._connect()) as channels:
+                    self._reign = channels.reign
                     self._subscribe(channels)
                     for kind, channel, content in channels.messages():
                         self._take(kind, channel, content)
@@ -144,6 +150,15 @@ class Listener:
                 for confirmed in self._rooms.values():
                     confirmed.clear()
             gevent.sleep(PAUSE)
+
+    def _connect(self) -> Channels:
+        connection = self._connections.make_connection()
+        try:
+            with gevent.Timeout(LET_IN, redis.TimeoutError("Redis lets nobody in")):
+                return Channels(connection)
+        except BaseException:
+            connection.disconnect()  # type: ignore[no-untyped-call]
+            raise
 
     def _subscribe(self, channels: Channels) -> None:
         rooms = set(self._rooms)
@@ -200,7 +215,11 @@ class Listener:
         """Take what passed while nothing was heard; raises what redis-py raises."""
         self._late.clear()
         client = self._store.client
-        now, heard = begin(client), self._position
+        reign, now = begin(client)
+        if reign != self._reign:
+            # The master changed between the two connections: what is told at one would never be heard at the other.
+            raise redis.ConnectionError("two connections lead to two masters")
+        heard = self._position
         if heard is None or heard.epoch != now.epoch:
             self._begin(now)
             return
@@ -229,14 +248,23 @@ class Listener:
                 self._unheard_since, self.deaf = now, True
                 self._listen_anew()
             try:
-                self._store.use(lambda client: client.publish(self._own, "beat"))
+                self._store.use(self._say_beat)
             except StoreUnavailable:
                 # All are deaf then, and nobody would be any better.
                 self._unheard_since, self.deaf = None, False
                 continue
             self._unheard_since = self._unheard_since or now
 
+    def _say_beat(self, client: redis.Redis) -> None:
+        # With a write before it, which a master refuses that the others have given up, while it still publishes.
+        client.set(self._own, b"", px=int(BEAT * 1000))
+        client.publish(self._own, "beat")
+
     def _listen_anew(self) -> None:
         log.error("this instance does not hear what is said to it, listening anew")
+        self._end()
+
+    def _end(self) -> None:
+        """End the connection; the greenlet that listens makes another one."""
         if self._channels is not None:
             self._channels.end()

@@ -5,8 +5,9 @@ for who hears them now and for who asks later what was missed. A stream is short
 come back, not for history.
 
 Numbers are worth nothing without the epoch that they belong to. A Redis that started anew may have lost the last of
-what it had told, and would give the same numbers again; so each start of Redis begins an epoch. A script finds out by
-itself: Redis forgets scripts at its end, and whoever has to load one looks first whose run it is.
+what it had told, and would give the same numbers again; so may a copy that was made the master. So each reign begins an
+epoch: the time from the start of a Redis, or from its becoming the master, to its end as one. Redis names its reigns
+itself, by the id that its copies follow, and every script looks whether it still works in the one of the numbers.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from hecto.core import clock
 from hecto.core.outbox import Message
-from hecto.core.store import Store
+from hecto.core.store import REIGN, Store, copied
 from hecto.realtime.broadcast import Broadcast, content_of
 
 # The channel and the stream of a room.
 ROOM = "hecto:events:"
 # Everybody is in it. What concerns everybody is rare: every instance hears it.
 EVERYBODY = "everybody"
-# The run of Redis, the epoch, and the number of the last event.
+# The reign of Redis, the epoch, and the number of the last event.
 HEAD = "hecto:events"
 # What was deployed last, and when; for those who were not there to hear of it.
 ANNOUNCED = "hecto:announced"
@@ -46,18 +47,25 @@ MOST, MOST_BYTES = 4_000, 8_000_000
 # Events in one call of the script, a few milliseconds for which Redis does nothing else.
 AT_ONCE = 500
 
-_BEGIN = """
-if redis.call('HGET', KEYS[1], 'run') ~= ARGV[1] then
-    redis.call('HSET', KEYS[1], 'run', ARGV[1], 'epoch', ARGV[2])
+_BEGIN = (
+    REIGN
+    + """
+if redis.call('HGET', KEYS[1], 'reign') ~= reign then
+    redis.call('HSET', KEYS[1], 'reign', reign, 'epoch', ARGV[1])
 end
-return redis.call('HMGET', KEYS[1], 'epoch', 'number')
+return {reign, redis.call('HMGET', KEYS[1], 'epoch', 'number')}
 """
+)
 
 # What every script begins with, so that none works on numbers of no epoch.
-_EPOCH = """
-local epoch = redis.call('HGET', KEYS[1], 'epoch')
-if not epoch then return redis.error_reply('NOEPOCH there is none') end
+_EPOCH = (
+    REIGN
+    + """
+local begun = redis.call('HMGET', KEYS[1], 'reign', 'epoch')
+if begun[1] ~= reign then return redis.error_reply('NOEPOCH there is none') end
+local epoch = begun[2]
 """
+)
 
 _PUBLISH = """
 local number = redis.call('HINCRBY', KEYS[1], 'number', #KEYS - 1) - #KEYS + 1
@@ -67,7 +75,7 @@ for place = 2, #KEYS do
     redis.call('EXPIRE', KEYS[place], ARGV[2])
     redis.call('PUBLISH', KEYS[place], epoch .. '-' .. number .. '\\n' .. ARGV[place + 1])
 end
-return number
+return string.find(replication, 'min_slaves_good_slaves', 1, true) and 1 or 0
 """
 
 # Redis cuts a stream down to the length it is told, never below: a shorter one is whole.
@@ -118,6 +126,7 @@ class Script:
             try:
                 return client.evalsha(self._digest, len(keys), *keys, *arguments)
             except NoScriptError:
+                # A new Redis, or another one.
                 pass
             except ResponseError as error:
                 if not str(error).startswith("NOEPOCH"):
@@ -127,11 +136,10 @@ class Script:
         return client.evalsha(self._digest, len(keys), *keys, *arguments)
 
 
-def begin(client: redis.Redis) -> Position:
-    """The position of the last event, in a new epoch if this is a new run of Redis; raises what redis-py raises."""
-    run = client.info("server")["run_id"]
-    epoch, number = client.eval(_BEGIN, 1, HEAD, run, secrets.token_hex(4))
-    return Position(epoch.decode(), int(number or 0))
+def begin(client: redis.Redis) -> tuple[str, Position]:
+    """The reign, and the position of the last event, in a new epoch if it is a new one; raises what redis-py raises."""
+    reign, (epoch, number) = client.eval(_BEGIN, 1, HEAD, secrets.token_hex(4))
+    return reign.decode(), Position(epoch.decode(), int(number or 0))
 
 
 class Stream:
@@ -141,6 +149,8 @@ class Stream:
         self._store = store
         self._publish = Script(_PUBLISH)
         self._after = Script(_AFTER)
+        # Whether Redis has copies that must have an event before it counts as told; Redis says so each time.
+        self._has_copies = True
 
     def send(self, messages: Sequence[Message]) -> None:
         """Send events to their rooms, in this order; raises StoreUnavailable.
@@ -153,7 +163,16 @@ class Stream:
 
     def _send(self, client: redis.Redis, messages: Sequence[Message]) -> None:
         keys = [HEAD, *(ROOM + message.room for message in messages)]
-        self._publish(client, keys, [LENGTH, LIFE, *(content_of(message) for message in messages)])
+        arguments = [LENGTH, LIFE, *(content_of(message) for message in messages)]
+        if not self._has_copies:
+            self._has_copies = bool(self._publish(client, keys, arguments))
+            return
+        # A master that the others have given up tells those that are still connected to it, and nobody else ever:
+        # what it told must be told again. It knows what one connection wrote, so it is asked on the same one.
+        with client.client() as one:  # type: ignore[no-untyped-call]
+            self._has_copies = bool(self._publish(one, keys, arguments))
+            if self._has_copies:
+                copied(one)
 
     def after(self, client: redis.Redis, epoch: str, rooms: Mapping[str, int]) -> list[Broadcast] | None:
         """The events behind a number, for each room its own, in their order, each with its room.

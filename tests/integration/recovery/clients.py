@@ -6,6 +6,7 @@ import itertools
 import json
 import subprocess
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -147,5 +148,5 @@ class NodeClients:
 
     def _read(self) -> None:
         for line in self.process.stdout:
-            report = json.loads(line)
+            report = {**json.loads(line), "at": time.monotonic()}
             self._clients[report["name"]].reports.append(report)

@@ -51,6 +51,8 @@ class Pump:
         self.at = at
         self.sent: list[int] = []
         self.uncertain: set[int] = set()
+        # When each was sent last.
+        self.began: dict[int, float] = {}
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
@@ -87,6 +89,7 @@ class Pump:
 
     def _send(self, number: int) -> bool:
         message = {"room": self._room, "event": "number", "payload": {"n": number}}
+        self.began[number] = time.monotonic()
         try:
             return self._fleet.ask(self.at[number % len(self.at)], "emit", messages=[message]).ok
         except requests.ConnectionError:
