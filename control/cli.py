@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import shlex
 import subprocess
@@ -19,16 +18,20 @@ from control.podman import inspect, running
 from control.progress import Failure, say, step
 from control.release import as_json, ensure_release
 from control.shell import denied, locked
-from control.site import CACHE, ROOT, SUITES, Site, load_site
+from control.site import CACHE, CLUSTER_HOSTS, INVENTORIES, SUITES, Host, Site, load_site
 from control.stages import STAGES
 from control.testing import run_tests
 from control.tools import ensure_tools
 
 Handler = Callable[[argparse.Namespace], int]
+FLEET = "/opt/hecto/current/bin/hecto-fleet"
+# Inventories of the sites that ./hecto makes.
+LOCAL = ("local", "local-cluster")
 
 ABOUT = """\
 Hecto on this machine. `./hecto up` makes a Debian host in a container, puts PostgreSQL, Redis, nginx and a fleet of
 application instances on it with Ansible, and prints the address and how to sign in. Repeating it changes nothing.
+`./hecto up --cluster` does the same with three hosts, of which each may fail.
 """
 MORE = """\
 environment:
@@ -44,32 +47,31 @@ To deploy to a real machine, see README.md: ansible-playbook -i inventory/single
 
 def up(options: argparse.Namespace) -> int:
     """Bring the site up."""
-    site = load_site()
+    site = load_site(size=CLUSTER_HOSTS if options.cluster else None)
     with _alone(site):
         if options.host_only:
-            with step(f"Host {site.container} (Debian {site.suite})") as current:
-                host.ensure_host(site, current)
+            host.ensure_hosts(site)
             return 0
         credentials = deploy.bring_up(site, options.instances)
-    deploy.show_credentials(dataclasses.replace(site, instances=options.instances or site.instances), credentials)
+    deploy.show_credentials(load_site(), credentials)
     return 0
 
 
 def down(options: argparse.Namespace) -> int:
-    """Stop the host; its data stays."""
+    """Stop the hosts; their data stays."""
     site = load_site()
     with _alone(site):
-        if not running(site.container):
+        if not any(running(one.container) for one in site.hosts):
             say(f"  Site '{site.name}' does not run.")
             return 0
-        with step(f"Stop {site.container}"):
-            host.stop_host(site)
+        with step(f"Stop {_names(site)}"):
+            host.stop_hosts(site)
     say("  Its data is kept; ./hecto up starts it again.")
     return 0
 
 
 def destroy(options: argparse.Namespace) -> int:
-    """Remove the host and all of its data, after a question."""
+    """Remove the hosts and all of their data, after a question."""
     site = load_site()
     if not site.directory.exists() and inspect(site.container) is None:
         say(f"  There is no site '{site.name}'.")
@@ -81,14 +83,13 @@ def destroy(options: argparse.Namespace) -> int:
                 advice="./hecto destroy --yes",
             )
         say(
-            f"This removes the host {site.container} with its database, and all secrets in {site.directory}. "
-            "There is no way back."
+            f"This removes {_names(site)} with the database, and all secrets in {site.directory}. There is no way back."
         )
         if input(f"Type the name of the site ({site.name}) to go on: ").strip() != site.name:
             say("Nothing was removed.")
             return 1
-    with _alone(site), step(f"Remove {site.container}"):
-        host.remove_host(site)
+    with _alone(site), step(f"Remove {_names(site)}"):
+        host.remove_hosts(site)
     return 0
 
 
@@ -126,20 +127,29 @@ def scale(options: argparse.Namespace) -> int:
 
 def history(options: argparse.Namespace) -> int:
     """Show who did what to the fleet."""
-    return _remote(["/opt/hecto/current/bin/hecto-fleet", "history", *(["--json"] if options.json else [])])
+    return _remote(_one(options), [FLEET, "history", *(["--json"] if options.json else [])])
 
 
 def status(options: argparse.Namespace) -> int:
     """Show every instance; exit code 1 where one is not ready."""
     flags = [flag for flag, wanted in (("--json", options.json), ("--watch", options.watch)) if wanted]
-    # A terminal on the other side makes --watch redraw instead of scroll.
-    return _remote(["/opt/hecto/current/bin/hecto-fleet", "status", *flags], tty=options.watch and sys.stdout.isatty())
+    site = _running()
+    if options.watch or len(site.hosts) == 1:
+        # A terminal on the other side makes --watch redraw instead of scroll.
+        return _remote(_one(options), [FLEET, "status", *flags], tty=options.watch and sys.stdout.isatty())
+    codes = []
+    for one in [_one(options)] if options.host else site.hosts:
+        if not options.json:
+            print(f"{one.container} ({one.address})", flush=True)
+        codes.append(_remote(one, [FLEET, "status", *flags]))
+    return max(codes)
 
 
 def logs(options: argparse.Namespace) -> int:
     """Show the journal of the fleet or of one instance."""
     unit = f"hecto@{options.instance or '*'}.service"
     return _remote(
+        _one(options),
         [
             "journalctl",
             "--no-pager",
@@ -149,16 +159,16 @@ def logs(options: argparse.Namespace) -> int:
             "-u",
             unit,
             *(["--follow"] if options.follow else []),
-        ]
+        ],
     )
 
 
 def execute(options: argparse.Namespace) -> int:
-    """Run a command on the host as root."""
+    """Run a command on a host as root."""
     words = options.words[1:] if options.words[:1] == ["--"] else options.words
     if not words:
         raise Failure("exec needs a command", advice="for example: ./hecto exec -- systemctl list-units 'hecto@*'")
-    return _remote(words, tty=sys.stdin.isatty() and sys.stdout.isatty())
+    return _remote(_one(options), words, tty=sys.stdin.isatty() and sys.stdout.isatty())
 
 
 def plan(options: argparse.Namespace) -> int:
@@ -166,9 +176,10 @@ def plan(options: argparse.Namespace) -> int:
     inventory = Path(options.inventory).resolve()
     if not inventory.exists():
         raise Failure(f"there is no inventory {inventory}", advice="try: ./hecto plan -i inventory/single")
-    if inventory == ROOT / "inventory" / "local" and not load_site().saved:
+    if inventory.parent == INVENTORIES and inventory.name in LOCAL and not load_site().saved:
         raise Failure(
-            "inventory/local describes the host of a site, and there is none yet", advice="./hecto up makes it"
+            f"inventory/{inventory.name} describes a site of this machine, and there is none yet",
+            advice="./hecto up makes it",
         )
     ensure_tools()
     for name, text in playbook.plans(inventory, load_site()).items():
@@ -199,10 +210,27 @@ def _alone(site: Site, *, wait: bool = True) -> AbstractContextManager[None]:
     return locked(CACHE / "lock" / f"site-{site.name}", f"works on site '{site.name}'", wait=wait)
 
 
-def _remote(words: list[str], *, tty: bool = False) -> int:
+def _names(site: Site) -> str:
+    return ", ".join(one.container for one in site.hosts)
+
+
+def _running() -> Site:
     site = load_site()
     host.require_running(site)
-    return subprocess.run(host.ssh_command(site, shlex.join(words), tty=tty), check=False).returncode
+    return site
+
+
+def _one(options: argparse.Namespace) -> Host:
+    """The host that a command is for: the first, or the one with the number that was given."""
+    hosts, number = load_site().hosts, int(options.host) or 1
+    if not 1 <= number <= len(hosts):
+        raise Failure(f"there is no host {number}", advice=f"this site has {len(hosts)}")
+    return hosts[number - 1]
+
+
+def _remote(one: Host, words: list[str], *, tty: bool = False) -> int:
+    command = host.ssh_command(_running(), shlex.join(words), tty=tty, of=one)
+    return subprocess.run(command, check=False).returncode
 
 
 def parser() -> argparse.ArgumentParser:
@@ -221,13 +249,15 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument(
         "--instances", type=_instances, metavar="N", help="instances to run, remembered for the next time (default 4)"
     )
-    one.add_argument("--host-only", action="store_true", help="boot the host and put nothing on it")
+    one.add_argument("--cluster", action="store_true", help="a site of three hosts, which can lose any of them")
+    one.add_argument("--host-only", action="store_true", help="boot the hosts and put nothing on them")
     command("down", down, "stop the host; its data stays")
     one = command("destroy", destroy, "remove the host and its data; asks first")
     one.add_argument("--yes", action="store_true", help="do not ask")
     one = command("status", status, "show every instance; exit code 1 where one is not ready")
     one.add_argument("--json", action="store_true", help="for programs")
-    one.add_argument("--watch", action="store_true", help="again every second, until Ctrl-C")
+    one.add_argument("--watch", action="store_true", help="one host again every second, until Ctrl-C")
+    _of_host(one, "all")
     one = command("deploy", roll_out, "move the fleet to the release of these sources, without a failed request")
     _taking_over(one)
     one = command("restart", restart, "restart every instance, a batch at a time, without a failed request")
@@ -242,13 +272,16 @@ def parser() -> argparse.ArgumentParser:
     _taking_over(one)
     one = command("history", history, "show who deployed, restarted, rolled back or scaled, and how it ended")
     one.add_argument("--json", action="store_true", help="for programs")
+    _of_host(one)
     one = command("logs", logs, "show what the instances say")
     one.add_argument(
         "instance", nargs="?", type=_instances, metavar="INSTANCE", help="number of one instance (default: all)"
     )
     one.add_argument("--follow", action="store_true", help="go on showing new lines, until Ctrl-C")
     one.add_argument("--lines", type=int, default=100, metavar="N", help="how many of the latest lines (default 100)")
-    one = command("exec", execute, "run a command on the host as root")
+    _of_host(one)
+    one = command("exec", execute, "run a command on a host as root")
+    _of_host(one)
     one.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND")
     one = command("plan", plan, "print how an inventory's hosts would be shared out, without touching one")
     one.add_argument("-i", "--inventory", required=True, metavar="INVENTORY", help="for example inventory/single")
@@ -269,6 +302,12 @@ def parser() -> argparse.ArgumentParser:
 
 def _taking_over(one: argparse.ArgumentParser) -> None:
     one.add_argument("--take-over", action="store_true", help="end the claim of another run that is known to be dead")
+
+
+def _of_host(one: argparse.ArgumentParser, default: str = "the first") -> None:
+    one.add_argument(
+        "--host", type=int, default=0, metavar="N", help=f"number of one host of a cluster (default: {default})"
+    )
 
 
 def _instances(text: str) -> int:

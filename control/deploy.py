@@ -14,7 +14,7 @@ import urllib.request
 from pathlib import Path
 
 from control import packages
-from control.host import ensure_host, keep_packages, ssh_command
+from control.host import ensure_hosts, keep_packages, ssh_command
 from control.playbook import run_playbook
 from control.progress import Failure, say, step
 from control.release import ensure_release
@@ -29,14 +29,12 @@ def bring_up(site: Site, instances: int | None = None) -> dict[str, str]:
     """Make or start the site, bring it to what the sources say, and return its first administrator's credentials."""
     packages.install(packages.for_hosts() + packages.for_releases())
     ensure_tools()
-    with step(f"Host {site.container} (Debian {site.suite}, systemd)") as current:
-        done = ensure_host(site, current)
-        current.title += {"created": ": made and booted", "started": ": started", "running": ": runs"}[done]
+    site = ensure_hosts(site)
     with step("Release") as current:
         release = ensure_release(site.suite, current)
         current.title += f" {release.id}: {'built' if release.built else 'there'}"
     wanted = dataclasses.replace(site, instances=instances or site.instances)
-    run_playbook("site.yml", ["-i", "inventory/local"], site, {"HECTO_INSTANCES": str(wanted.instances)})
+    run_playbook("site.yml", [], site, {"HECTO_INSTANCES": str(wanted.instances)})
     # Only now: a number that the budget refuses must not be in the way of the next run.
     wanted.save()
     keep_packages(wanted)
@@ -50,7 +48,8 @@ def show_credentials(site: Site, credentials: dict[str, str]) -> None:
     """Tell a person how to get in."""
     file = site.directory / "credentials.json"
     say()
-    say(f"  Hecto runs at  {credentials['url']}  with {site.instances} instances")
+    where = f" on each of {site.size} hosts" if site.is_cluster else ""
+    say(f"  Hecto runs at  {credentials['url']}  with {site.instances} instances{where}")
     say(f"  Sign in as     {credentials['email']}")
     say(f"  Password       in {file} (python3 -m json.tool {_short(file)})")
     say(f"  Certificate    of this site's own authority: add {_short(Path(credentials['ca']))} to your browser")
@@ -65,14 +64,17 @@ def show_credentials(site: Site, credentials: dict[str, str]) -> None:
 
 
 def _roll_due(site: Site) -> list[str]:
-    """Why instances run something older than what was just brought to the host, one text for each."""
-    done = attempt(ssh_command(site, "/opt/hecto/current/bin/hecto-fleet status --json"))
-    try:
-        return [" ".join(one["reasons"]) for one in json.loads(done.stdout)["roll_due"]]
-    except (ValueError, KeyError):
-        raise Failure(
-            "hecto-fleet status on the host gives no answer", tail=(done.stderr or done.stdout).strip()
-        ) from None
+    """Why instances run something older than what was just brought to the hosts, one text for each."""
+    found: list[str] = []
+    for host in site.hosts:
+        done = attempt(ssh_command(site, "/opt/hecto/current/bin/hecto-fleet status --json", of=host))
+        try:
+            found += [" ".join(one["reasons"]) for one in json.loads(done.stdout)["roll_due"]]
+        except (ValueError, KeyError):
+            raise Failure(
+                f"hecto-fleet status on {host.container} gives no answer", tail=(done.stderr or done.stdout).strip()
+            ) from None
+    return found
 
 
 def _credentials(site: Site) -> dict[str, str]:

@@ -11,10 +11,8 @@ from control.playbook import run_playbook
 from control.progress import say, step
 from control.release import ensure_release
 from control.shell import attempt
-from control.site import Site
+from control.site import Host, Site
 from control.tools import ensure_tools
-
-LOCAL = ("-i", "inventory/local")
 
 
 def deploy(site: Site, *, take_over: bool = False) -> None:
@@ -24,14 +22,14 @@ def deploy(site: Site, *, take_over: bool = False) -> None:
     with step("Release") as current:
         release = ensure_release(site.suite, current)
         current.title += f" {release.id}: {'built' if release.built else 'there'}"
-    changed = run_playbook("rolling-deploy.yml", [*LOCAL, *_variables(hecto_take_over=take_over)], site)
+    changed = run_playbook("rolling-deploy.yml", _variables(hecto_take_over=take_over), site)
     _tell(site, changed)
 
 
 def restart(site: Site, *, take_over: bool = False) -> None:
     """Restart every instance on the release that it runs."""
     _ready(site)
-    changed = run_playbook("rolling-restart.yml", [*LOCAL, *_variables(hecto_take_over=take_over)], site)
+    changed = run_playbook("rolling-restart.yml", _variables(hecto_take_over=take_over), site)
     _tell(site, changed)
 
 
@@ -39,23 +37,23 @@ def roll_back(site: Site, release: str, *, take_over: bool = False) -> None:
     """Move the fleet to a release that is still on the host."""
     _ready(site)
     variables = _variables(hecto_release=release, hecto_take_over=take_over)
-    changed = run_playbook("rollback.yml", [*LOCAL, *variables], site)
+    changed = run_playbook("rollback.yml", variables, site)
     _tell(site, changed)
 
 
 def scale(site: Site, instances: int, *, take_over: bool = False) -> None:
     """Run more or fewer instances."""
     _ready(site)
-    arguments = [*LOCAL, *_variables(hecto_take_over=take_over)]
+    arguments = _variables(hecto_take_over=take_over)
     changed = run_playbook("scale.yml", arguments, site, {"HECTO_INSTANCES": str(instances)})
     # Only now: a number that the budget refuses must not be in the way of the next run.
     dataclasses.replace(site, instances=instances).save()
     _tell(site, changed)
 
 
-def fleet(site: Site) -> Mapping[str, object]:
-    """What hecto-fleet status says on the host; empty where it says nothing."""
-    done = attempt(host.ssh_command(site, "/opt/hecto/current/bin/hecto-fleet status --json"))
+def fleet(site: Site, of: Host) -> Mapping[str, object]:
+    """What hecto-fleet status says on a host; empty where it says nothing."""
+    done = attempt(host.ssh_command(site, "/opt/hecto/current/bin/hecto-fleet status --json", of=of))
     try:
         found: dict[str, object] = json.loads(done.stdout)
     except ValueError:
@@ -75,8 +73,8 @@ def _variables(**values: object) -> list[str]:
 
 
 def _tell(site: Site, changed: int) -> None:
-    state = fleet(site)
-    instances = state.get("instances")
-    number = len(instances) if isinstance(instances, list) else 0
+    states = [fleet(site, of) for of in site.hosts]
+    number = sum(len(found) for state in states if isinstance(found := state.get("instances"), list))
     done = "Nothing had to be done" if not changed else "Done"
-    say(f"  {done}: release {state.get('release')} serves on {number} instances. ./hecto status shows them.")
+    releases = " and ".join(sorted({str(state.get("release")) for state in states}))
+    say(f"  {done}: release {releases} serves on {number} instances. ./hecto status shows them.")

@@ -27,7 +27,7 @@ _RECAP = re.compile(r"^\S+\s+: ok=\d+\s+changed=(?P<changed>\d+)\s+unreachable="
 def run_playbook(
     playbook: str, arguments: Sequence[str], site: Site, variables: Mapping[str, str] | None = None
 ) -> int:
-    """Run a playbook of this project and return how many tasks changed something."""
+    """Run a playbook of this project on a site and return how many tasks changed something."""
     log = site.log / f"{Path(playbook).stem}.log"
     log.unlink(missing_ok=True)
     env = {**environment(), "HECTO_NAME": site.name, "ANSIBLE_NOCOLOR": "1", **(variables or {})}
@@ -38,7 +38,7 @@ def run_playbook(
         follower = Follower(current, by_play=playbook != "site.yml")
         try:
             run(
-                [*POLITELY, tool("ansible-playbook"), *arguments, ROOT / "playbooks" / playbook],
+                [*POLITELY, tool("ansible-playbook"), "-i", site.inventory, *arguments, ROOT / "playbooks" / playbook],
                 log=log,
                 env=env,
                 cwd=ROOT,

@@ -1,4 +1,4 @@
-"""A local site: its name, ports and the directory on the control machine that holds its state."""
+"""A local site: its name, its hosts, and the directory on the control machine that holds its state."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ INVENTORIES = ROOT / "inventory"
 CHECKOUT = hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]
 SUITES = ("trixie", "bookworm")  # Debian 13 and 12
 DEFAULT_INSTANCES = 4  # a laptop's share; the single-host topology runs a hundred
+CLUSTER_HOSTS = 3  # the least that outlives the loss of one: two of three are a majority
+CLUSTER_INSTANCES = 2  # on each of them, which share one machine here
 PORTS = {
     "https_port": ("HECTO_HTTPS_PORT", 8443),
     "http_port": ("HECTO_HTTP_PORT", 8080),
@@ -29,8 +31,21 @@ PORTS = {
 
 
 @dataclass(frozen=True)
+class Host:
+    """One machine of a site: the container that it is, and where its sshd answers."""
+
+    container: str
+    address: str
+    ssh_port: int
+
+
+@dataclass(frozen=True)
 class Site:
-    """What is needed to find one local host. `host.json` holds it, and the local inventory reads that file."""
+    """What is needed to find the hosts of a site. `host.json` holds it, and the local inventories read that file.
+
+    One host has ports of this machine's loopback. Several have addresses on a network of their own, NETWORK.0/24:
+    host N is NETWORK.(10+N), and NETWORK.101 and 102 are those that the edge moves from host to host.
+    """
 
     name: str
     container: str
@@ -39,6 +54,25 @@ class Site:
     http_port: int
     ssh_port: int
     instances: int = DEFAULT_INSTANCES
+    size: int = 1
+    network: str = ""
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether it has several hosts."""
+        return self.size > 1
+
+    @property
+    def hosts(self) -> tuple[Host, ...]:
+        """Its machines, the first of them the one that a command for one host means."""
+        if not self.is_cluster:
+            return (Host(self.container, "127.0.0.1", self.ssh_port),)
+        return tuple(Host(f"{self.container}-{n}", f"{self.network}.{10 + n}", 22) for n in range(1, self.size + 1))
+
+    @property
+    def inventory(self) -> Path:
+        """What describes it to Ansible."""
+        return INVENTORIES / ("local-cluster" if self.is_cluster else "local")
 
     @property
     def directory(self) -> Path:
@@ -53,6 +87,8 @@ class Site:
     @property
     def url(self) -> str:
         """Where a browser finds the site."""
+        if self.is_cluster:
+            return f"https://{self.network}.101"
         return f"https://127.0.0.1:{self.https_port}"
 
     @property
@@ -70,12 +106,15 @@ class Site:
 
     def save_host(self) -> None:
         """Remember the host alone: a number of instances counts when the budget has accepted it."""
-        known = _known(self.name).get("instances", DEFAULT_INSTANCES)
-        replace(self, instances=known).save()
+        default = CLUSTER_INSTANCES if self.is_cluster else DEFAULT_INSTANCES
+        replace(self, instances=_known(self.name).get("instances", default)).save()
 
 
-def load_site(name: str | None = None) -> Site:
-    """The site that HECTO_NAME names: as its host was made, or as the environment asks for a new one."""
+def load_site(name: str | None = None, *, size: int | None = None) -> Site:
+    """The site that HECTO_NAME names: as its hosts were made, or as the environment asks for a new one.
+
+    size: of how many hosts it must be; by default as many as it has, one for a new site.
+    """
     name = name or os.environ.get("HECTO_NAME") or "local"
     if not re.fullmatch(r"[a-z][a-z0-9-]{0,30}", name) or name == CACHE.name:
         raise Failure(
@@ -88,11 +127,21 @@ def load_site(name: str | None = None) -> Site:
             advice="choose another name: a local site can be destroyed, with all that is there",
         )
     known = _known(name)
+    wanted = size or known.get("size", 1)
+    if known and wanted != known.get("size", 1):
+        raise Failure(
+            f"the site '{name}' has {known.get('size', 1)} host and is no cluster",
+            advice="make the cluster beside it: HECTO_NAME=three ./hecto up --cluster; later commands need the same "
+            "HECTO_NAME",
+        )
+    default_instances = CLUSTER_INSTANCES if wanted > 1 else DEFAULT_INSTANCES
     site = Site(
         name=name,
         container=f"hecto-{name}",
         suite=_suite(known.get("suite")),
-        instances=_number("HECTO_INSTANCES", known.get("instances", DEFAULT_INSTANCES), 1, 999),
+        instances=_number("HECTO_INSTANCES", known.get("instances", default_instances), 1, 999),
+        size=wanted,
+        network=known.get("network", ""),
         **{key: _port(variable, known.get(key), default) for key, (variable, default) in PORTS.items()},
     )
     for key, (variable, _) in PORTS.items():

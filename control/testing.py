@@ -65,7 +65,7 @@ def remove_test_hosts() -> None:
     for name in TEST_SITES:
         site = _named(name)
         try:
-            host.remove_host(site, anyones=True)
+            host.remove_hosts(site, anyones=True)
         except Failure as failure:
             say(failure.render())
 

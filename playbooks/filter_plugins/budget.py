@@ -11,7 +11,8 @@ import math
 from collections.abc import Callable, Collection
 from typing import Any
 
-SERVICES = ("postgres", "redis", "app", "lb")
+ONE_HOST = ("postgres", "redis", "app", "lb")
+SERVICES = (*ONE_HOST, "etcd", "monitoring", "backup")
 
 # Memory, in MB, measured where not said otherwise.
 SYSTEM_SHARE = 20  # a twentieth of the host for kernel, systemd, sshd, journald
@@ -25,10 +26,15 @@ NGINX_BASE, NGINX_WORKER, NGINX_CLIENT = 32, 16, 0.05  # master, one worker, the
 GROWTH_PER_CORE = 6
 DATABASE_LEAST = 160  # below it PostgreSQL starts but cannot hold one sort for each instance
 
+# What else a host may run: etcd keeps its data in memory, Prometheus the last two hours.
+SMALL = {"etcd": 256, "monitoring": 768, "backup": 128}
+PROXY = 96  # on an app host of several: the way to the primary, and its pooler
+
 # Connections of PostgreSQL.
 CONNECTIONS_STEP = 100  # also the least: changing the number restarts the database, so a fleet can grow within a step
 RESERVED_LEAST = 8  # below it nobody could look into a full database; the role postgres refuses less, too
-CONNECTIONS_MOST = 500  # one host needs no pooler up to here; past it throughput falls, see PostgreSQL's own guidance
+CONNECTIONS_MOST = 500  # no pooler is needed up to here; past it throughput falls, see PostgreSQL's own guidance
+POOLED_PER_CORE = 8  # through a pooler: four at work for each core, as many again that wait for a lock or the disk
 
 # Open files and sockets.
 FILES_LEAST = 4096
@@ -50,8 +56,12 @@ class BudgetError(ValueError):
 def connections(instances: int, pool_max: int, reserved: int, app_hosts: int = 1, cores: int = 1) -> int:
     """Count the connections that PostgreSQL should accept: full pools and the reserve, within bounds.
 
-    The pools are those of the fleet that `cores` are good for, where that is larger than `instances`.
+    The pools are those of the fleet that `cores` are good for, where that is larger than `instances`. Where several
+    hosts have more than PostgreSQL serves well, a pooler on each of them keeps to what its cores are good for.
     """
+    if pooler(instances, pool_max, reserved, app_hosts):
+        wanted = POOLED_PER_CORE * _whole("host_cores", cores, 1) + app_hosts + reserved
+        return min(CONNECTIONS_MOST, math.ceil(wanted / CONNECTIONS_STEP) * CONNECTIONS_STEP)
     wanted = (
         max(_whole("hecto_instances", instances, 1), GROWTH_PER_CORE * _whole("host_cores", cores, 1))
         * _whole("app hosts", app_hosts, 1)
@@ -59,6 +69,12 @@ def connections(instances: int, pool_max: int, reserved: int, app_hosts: int = 1
     )
     steps = math.ceil((wanted + _whole("postgres_reserved_connections", reserved, RESERVED_LEAST)) / CONNECTIONS_STEP)
     return min(CONNECTIONS_MOST, steps * CONNECTIONS_STEP)
+
+
+def pooler(instances: int, pool_max: int, reserved: int, app_hosts: int) -> bool:
+    """Whether instances reach PostgreSQL through a pooler: several hosts whose pools are too many together."""
+    total = _whole("hecto_instances", instances, 1) * app_hosts * _whole("hecto_database_pool_max", pool_max, 1)
+    return app_hosts > 1 and total + reserved > CONNECTIONS_MOST
 
 
 def plan(
@@ -71,8 +87,9 @@ def plan(
     reserved_connections: int,
     pool_max: int,
     instance_memory_mb: int,
-    services: Collection[str] = SERVICES,
+    services: Collection[str] = ONE_HOST,
     app_hosts: int = 1,
+    hosts: int = 1,
     database_port: int = 5432,
 ) -> dict[str, Any]:
     """Share one host out between its services.
@@ -84,7 +101,8 @@ def plan(
     monitoring.
     pool_max: connections that an instance may hold even where there are more.
     instance_memory_mb: what an instance may need at work.
-    services: what runs on this host, of `postgres`, `redis`, `app`, `lb`; the others take nothing from it.
+    services: what runs on this host, its groups; the others take nothing from it.
+    hosts: of the whole site.
     database_port: of PostgreSQL; where it runs beside instances, none of them can have it.
 
     Raises BudgetError with a message for the operator.
@@ -102,9 +120,12 @@ def plan(
     services = [service for service in SERVICES if service in services]
     _check_ports(instances, services, _whole("postgres_port", database_port, 1))
 
-    pool = _pool(instances * app_hosts, max_connections, reserved_connections, pool_max)
+    pooled = pooler(instances, pool_max, reserved_connections, app_hosts)
+    # To a pooler an instance may hold what it wants: it shares out what there is with every transaction.
+    pool = pool_max if pooled else _pool(instances * app_hosts, max_connections, reserved_connections, pool_max)
+    pooler_pool = (max_connections - reserved_connections) // app_hosts if pooled else 0
     least = DATABASE_LEAST if "postgres" in services else 0
-    sizes = {"cores": cores, "clients": clients, "instances": instances, "each": instance_memory_mb}
+    sizes = {"cores": cores, "clients": clients, "instances": instances, "each": instance_memory_mb, "hosts": hosts}
     memory = _shares(memory_mb, services, **sizes)
     rest = memory_mb - sum(memory.values())
     if rest < least:
@@ -147,8 +168,10 @@ def plan(
         "connections": {
             "max": max_connections,
             "reserved": reserved_connections,
-            "instances": pool * instances * app_hosts,
+            "instances": pooler_pool * app_hosts if pooled else pool * instances * app_hosts,
         },
+        "pgbouncer": pooled,
+        "pgbouncer_pool": pooler_pool,
         "memory_mb": memory,
         "files": files,
         "instance": {"memory_mb": instance_memory_mb, "files": files["instance"], "websockets": websockets},
@@ -173,13 +196,22 @@ def table(planned: dict[str, Any]) -> str:
             f"for {planned['clients']} clients, {planned['instance']['websockets']} WebSockets each at most",
         ),
         ("Pool", f"{planned['pool']} connections", "for each instance"),
+        *(
+            [("PgBouncer", f"{planned['pgbouncer_pool']} connections", "to PostgreSQL, for all instances of a host")]
+            if planned["pgbouncer"]
+            else []
+        ),
         (
             "Connections",
             f"{link['max']}",
             f"{link['instances']} for instances, {link['reserved']} reserved, {spare} to spare",
         ),
         ("", "", ""),
-        *((f"Memory: {name}", f"{memory[key]} MB", note) for name, key, note in _memory_notes(planned)),
+        *(
+            (f"Memory: {name}", f"{memory[key]} MB", note)
+            for name, key, note in _memory_notes(planned)
+            if memory[key] or key != "others"
+        ),
         ("", "", ""),
         *((f"Files: {name}", f"{files}", "open at once, for each process") for name, files in planned["files"].items()),
         ("", "", ""),
@@ -203,6 +235,7 @@ def _memory_notes(planned: dict[str, Any]) -> list[tuple[str, str, str]]:
         ),
         ("redis", "redis", f"{planned['redis']['maxmemory_mb']} MB of data, and its copy while the log is rewritten"),
         ("nginx", "nginx", "workers and buffers"),
+        ("others", "others", "what the groups etcd, monitoring and backup run, and the proxy to other hosts"),
         (
             "postgres",
             "postgres",
@@ -227,14 +260,18 @@ def _check_ports(instances: int, services: Collection[str], database_port: int) 
 
 
 def _shares(
-    memory_mb: int, services: Collection[str], *, cores: int, clients: int, instances: int, each: int
+    memory_mb: int, services: Collection[str], *, cores: int, clients: int, instances: int, each: int, hosts: int
 ) -> dict[str, int]:
     """What everything but PostgreSQL takes of a host."""
     return {
         "system": _clamp(memory_mb // SYSTEM_SHARE, SYSTEM_LEAST, SYSTEM_MOST),
         "instances": instances * each if "app" in services else 0,
         "redis": math.ceil(_redis_maxmemory(memory_mb) * REDIS_FORK) if "redis" in services else 0,
-        "nginx": math.ceil(NGINX_BASE + cores * NGINX_WORKER + clients * NGINX_CLIENT) if "lb" in services else 0,
+        "nginx": math.ceil(NGINX_BASE + cores * NGINX_WORKER + clients * NGINX_CLIENT)
+        if "lb" in services or ("app" in services and hosts > 1)
+        else 0,
+        "others": sum(SMALL.get(service, 0) for service in services)
+        + (PROXY if "app" in services and hosts > 1 else 0),
     }
 
 

@@ -96,9 +96,9 @@ def test_what_the_message_advises_works() -> None:
 
 
 def test_the_database_serves_all_hosts_of_the_application() -> None:
-    assert plan(app_hosts=3, max_connections=620)["pool"] == 2
-    with pytest.raises(budget.BudgetError, match="300 instances cannot share 319"):
-        plan(app_hosts=3, max_connections=319)
+    assert plan(instances=30, app_hosts=3, max_connections=200)["pool"] == 2
+    with pytest.raises(budget.BudgetError, match="90 instances cannot share 109"):
+        plan(instances=30, app_hosts=3, max_connections=109)
 
 
 def test_too_little_memory_says_how_much_and_how_many_fit() -> None:
@@ -148,6 +148,7 @@ def test_a_dedicated_database_host_gets_all_but_the_system() -> None:
     assert planned["memory_mb"] == {
         "system": 2048,
         "instances": 0,
+        "others": 0,
         "redis": 0,
         "nginx": 0,
         "postgres": 63488,
@@ -239,3 +240,15 @@ def test_filters_take_what_templates_give() -> None:
     filters = budget.FilterModule().filters()
     assert filters["hecto_plan"](REFERENCE) == plan()
     assert filters["hecto_connections"]({"instances": 100, "pool_max": 4, "reserved": 20}) == 500
+
+
+def test_several_hosts_get_a_pooler_when_their_pools_are_too_many_together() -> None:
+    fleet = {"instances": 100, "pool_max": 4, "reserved": 20}
+    assert not budget.pooler(**fleet, app_hosts=1)  # one host of any size goes without
+    assert not budget.pooler(instances=30, pool_max=4, reserved=20, app_hosts=3)
+    assert budget.pooler(**fleet, app_hosts=3)
+    accepted = budget.connections(**fleet, app_hosts=3, cores=16)
+    planned = plan(cores=16, memory_mb=65536, instances=100, max_connections=accepted, app_hosts=3, hosts=3)
+    assert planned["pgbouncer"]
+    assert planned["pool"] == 4
+    assert planned["pgbouncer_pool"] * 3 + planned["connections"]["reserved"] <= accepted <= budget.CONNECTIONS_MOST

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from control import host, site
-from control.progress import Failure, Step
+from control.progress import Failure
 
 
 @pytest.fixture(autouse=True)
@@ -112,7 +112,7 @@ def test_a_number_of_instances_is_remembered_when_it_is_accepted(monkeypatch: py
 
 def test_sites_of_inventories_have_a_directory_of_their_own() -> None:
     for inventory in (site.ROOT / "inventory").glob("*/group_vars/all/site.yml"):
-        if inventory.parts[-4] == "local":
+        if inventory.parts[-4] in ("local", "local-cluster"):
             continue
         directory = yaml.safe_load(inventory.read_text())["hecto_state_directory"]
         # A copy of it must not share passwords with what it is a copy of.
@@ -174,9 +174,9 @@ def test_two_equal_ports_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("work", "advice"),
     [
-        (host.stop_host, "./hecto down"),
-        (host.remove_host, "./hecto destroy"),
-        (lambda found: host.ensure_host(found, Step("Host")), "podman logs --tail=30 hecto-local"),
+        (host.stop_hosts, "./hecto down"),
+        (host.remove_hosts, "./hecto destroy"),
+        (host.ensure_hosts, "podman logs --tail=30 hecto-local"),
     ],
     ids=["stop", "remove", "start"],
 )
@@ -192,3 +192,22 @@ def test_a_container_that_does_not_obey_comes_with_advice(
     with pytest.raises(Failure) as caught:
         work(found)
     assert advice in caught.value.advice
+
+
+def test_a_cluster_has_hosts_with_addresses_of_their_own() -> None:
+    replace(site.load_site(size=3), network="10.89.7").save()
+    found = site.load_site()
+    assert (found.is_cluster, found.instances, found.url) == (True, 2, "https://10.89.7.101")
+    assert [(one.container, one.address, one.ssh_port) for one in found.hosts] == [
+        ("hecto-local-1", "10.89.7.11", 22),
+        ("hecto-local-2", "10.89.7.12", 22),
+        ("hecto-local-3", "10.89.7.13", 22),
+    ]
+    assert found.inventory.name == "local-cluster"
+
+
+def test_a_site_of_one_host_does_not_become_a_cluster() -> None:
+    site.load_site().save()
+    with pytest.raises(Failure, match="has 1 host") as caught:
+        site.load_site(size=3)
+    assert "HECTO_NAME=" in caught.value.advice
