@@ -34,6 +34,7 @@ class Settings:
 
     instance: int
     database_host: str
+    database_report_host: str
     database_port: int
     database_name: str
     database_user: str
@@ -99,6 +100,7 @@ def _read(reader: _Reader) -> Settings:
     return Settings(
         instance=reader.number("HECTO_INSTANCE", "0", 0, 999),
         database_host=reader.text("HECTO_DATABASE_HOST", "/run/postgresql"),
+        database_report_host=reader.text("HECTO_DATABASE_REPORT_HOST", "", allow_empty=True),
         database_port=reader.number("HECTO_DATABASE_PORT", "5432", 1, 65535),
         database_name=reader.text("HECTO_DATABASE_NAME", "hecto"),
         database_user=reader.text("HECTO_DATABASE_USER", "hecto_app"),

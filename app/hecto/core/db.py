@@ -1,4 +1,4 @@
-"""The database: the declarative base, psycopg2 under gevent, the engine and its two kinds of session."""
+"""The database: the declarative base, psycopg2 under gevent, the engine and its kinds of session."""
 
 from __future__ import annotations
 
@@ -36,6 +36,10 @@ CONNECT_TIMEOUT = 5.0
 ANSWER_TIMEOUT = 60.0
 # How long a request waits for a connection of the pool before it is told that the instance is busy.
 POOL_TIMEOUT = 3.0
+# What PostgreSQL warns of when a wait for a standby was cut short. It reports the commit as done all the same.
+NOT_REPLICATED = "might not have been replicated"
+# A write that came to a standby: the primary has moved, and this connection has not.
+READ_ONLY = "25006"
 # A server that refuses connections for no longer than this may only be restarting: requests wait for it.
 RESTART_SECONDS = 5.0
 
@@ -82,6 +86,39 @@ def _wait(connection: Any, timeout: float | None = None) -> None:
         raise psycopg2.OperationalError(f"the database did not answer for {bound:.0f} s") from error
 
 
+def _engine(settings: Settings, host: str, pool: int) -> Engine:
+    return create_engine(
+        # The driver is named: since SQLAlchemy 2.1 plain "postgresql" means another one.
+        URL.create(
+            "postgresql+psycopg2",
+            username=settings.database_user,
+            password=settings.database_password,
+            database=settings.database_name,
+            query={"host": host, "port": str(settings.database_port)},
+        ),
+        connect_args={"application_name": f"hecto {settings.instance_name}"},
+        pool_size=pool,
+        # The budget counts pool_size connections an instance and no more.
+        max_overflow=0,
+        pool_timeout=POOL_TIMEOUT,
+        # Last in, first out: an idle instance lets its further connections grow old and be recycled.
+        pool_use_lifo=True,
+        pool_recycle=1800,
+    )
+
+
+def commit(session: Session) -> bool:
+    """Commit, and say whether it is certain that the change outlives this server.
+
+    It is not when somebody ended the wait for a standby (pg_cancel_backend): the server then reports the commit as done
+    and only warns. Where no standby is waited for, it is always certain.
+    """
+    raw: Any = session.connection().connection.dbapi_connection
+    raw.notices.clear()
+    session.commit()
+    return not any(NOT_REPLICATED in notice for notice in raw.notices)
+
+
 class Database:
     """The engine of one process. Connections are made on first use, so it may be built before a fork."""
 
@@ -89,24 +126,7 @@ class Database:
         # Called after each commit with what the unit of work has left in the outbox.
         self.committed: Callable[[Pending], None] = lambda pending: None
         psycopg2.extensions.set_wait_callback(_wait)
-        self.engine: Engine = create_engine(
-            # The driver is named: since SQLAlchemy 2.1 plain "postgresql" means another one.
-            URL.create(
-                "postgresql+psycopg2",
-                username=settings.database_user,
-                password=settings.database_password,
-                database=settings.database_name,
-                query={"host": settings.database_host, "port": str(settings.database_port)},
-            ),
-            connect_args={"application_name": f"hecto {settings.instance_name}"},
-            pool_size=settings.database_pool,
-            # The budget counts pool_size connections an instance and no more.
-            max_overflow=0,
-            pool_timeout=POOL_TIMEOUT,
-            # Last in, first out: an idle instance lets its further connections grow old and be recycled.
-            pool_use_lifo=True,
-            pool_recycle=1800,
-        )
+        self.engine = _engine(settings, settings.database_host, settings.database_pool)
         self._refused_since: float | None = None
         event.listen(self.engine, "connect", self._on_connect)
         event.listen(self.engine, "handle_error", self._on_error)
@@ -118,6 +138,13 @@ class Database:
         event.listen(self.engine, "checkout", self._on_checkout)
         event.listen(reads, "engine_connect", self._on_read)
         self.read_session = sessionmaker(reads)
+        # Reports read what may be some moments old, where a standby is there for them. Nothing that a write follows
+        # from and nothing that shows somebody his own change may be read here.
+        self.report_session = self.read_session
+        if settings.database_report_host:
+            reports = _engine(settings, settings.database_report_host, 1)
+            event.listen(reports, "engine_connect", self._on_read)
+            self.report_session = sessionmaker(reports)
 
     def probe(self) -> None:
         """Ask the database for a sign of life; raises what SQLAlchemy raises."""
@@ -150,6 +177,8 @@ class Database:
         self._refused_since = None
 
     def _on_error(self, context: ExceptionContext) -> None:
+        if getattr(context.original_exception, "pgcode", None) == READ_ONLY:
+            context.is_disconnect = True
         # Without a connection: it is the making of one that failed.
         if context.connection is None and self._refused_since is None:
             self._refused_since = time.monotonic()
@@ -170,4 +199,4 @@ def beginning(value: str) -> str:
     return f"{literal}%"
 
 
-__all__ = ["Base", "Database", "Identified", "Session", "Stamped", "beginning", "containing"]
+__all__ = ["Base", "Database", "Identified", "Session", "Stamped", "beginning", "commit", "containing"]

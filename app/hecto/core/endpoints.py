@@ -222,6 +222,7 @@ def _answered(shared: Services, endpoint: Endpoint) -> Response | None:
         return None
     response = unit_of_work.read(shared.database, lambda session: idempotency.find(session, key))
     if response is not None:
+        unit_of_work.settle(shared.database)
         # As for every repeat: whoever ended the sign-ins may have died before it told anybody.
         shared.teller.catch_up()
     return response
@@ -289,6 +290,8 @@ def _run_once(context: Context, work: Callable[[Session], Response], key: idempo
 
     response = idempotency.once(key, lambda: context.write(keyed), lambda: context.read(stored))
     if "Idempotency-Replayed" in response.headers:
+        # It was found, not done here: the wait of whoever did it may have been cut short.
+        unit_of_work.settle(context.services.database)
         # Whoever did the work may have died before it told anybody.
         context.services.teller.catch_up()
     if idempotency.is_time_to_sweep():

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import gevent
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from hecto.core import closing
-from hecto.core.db import Database
+from hecto.core.db import Database, commit
 from hecto.core.errors import DomainError, Unavailable
 
 T = TypeVar("T")
@@ -35,6 +36,10 @@ SERVER_GOES_AWAY = ("57P01", "57P02", "57P03")
 TOOK_TOO_LONG = (closing.LOCK_NOT_AVAILABLE, "57014")
 
 AFTER_COMMIT = "after_commit"
+
+# Changes nothing, but is a transaction: standbys get the write-ahead log in its order, so what they have of this one
+# they have of everything before it.
+_MARK = text("SELECT pg_logical_emit_message(true, 'hecto', '')")
 
 
 class OutcomeUnknown(Unavailable):
@@ -72,6 +77,19 @@ def read(database: Database, work: Callable[[Session], T]) -> T:
     return _repeat(database, attempt)
 
 
+def report(database: Database, work: Callable[[Session], T]) -> T:
+    """Run reads of a report, on a standby where there is one: they may be some moments old.
+
+    Never for what a write follows from, nor for a page that shows people what they have just done.
+    """
+
+    def attempt() -> T:
+        with database.report_session() as session:
+            return work(session)
+
+    return _repeat(database, attempt)
+
+
 def _repeat(database: Database, attempt: Callable[[], T]) -> T:
     for number in range(1, ATTEMPTS + 1):
         try:
@@ -103,7 +121,7 @@ def _write(database: Database, work: Callable[[Session], T]) -> T:
         session.flush()
         pending = closing.write(session)
         try:
-            session.commit()
+            certain = commit(session)
         except DBAPIError as error:
             if connection_lost(error):
                 raise OutcomeUnknown(
@@ -111,11 +129,39 @@ def _write(database: Database, work: Callable[[Session], T]) -> T:
                     "before you repeat it."
                 ) from error
             raise
+        if not certain:
+            settle(database)
         for effect in session.info.pop(AFTER_COMMIT, ()):
             _let_out(effect)
     if pending.lines:
         _let_out(lambda: database.committed(pending))
     return result
+
+
+def settle(database: Database) -> None:
+    """Return when all that can be read on the primary outlives it; raises OutcomeUnknown where that is not certain.
+
+    A transaction is visible before its standby has it when its own wait was cut short. Whoever answers out of what he
+    found there, and not out of a commit of his own, settles it first.
+    """
+
+    def mark() -> bool:
+        with database.write_session() as session:
+            session.execute(_MARK)
+            return commit(session)
+
+    try:
+        certain = _repeat(database, mark)
+    except Unavailable as error:
+        raise OutcomeUnknown(
+            "The change was saved, but the database went away before a second server had it. Look whether it is there "
+            "before you repeat it."
+        ) from error
+    if not certain:
+        raise OutcomeUnknown(
+            "The change was saved on one server, and the wait for a second one was cut short. Look in a moment whether "
+            "it is there before you repeat it."
+        )
 
 
 def _let_out(effect: Callable[[], None]) -> None:
