@@ -98,7 +98,7 @@ class Database:
                 database=settings.database_name,
                 query={"host": settings.database_host, "port": str(settings.database_port)},
             ),
-            connect_args={"application_name": f"hecto {settings.instance_name}"},
+            connect_args={"application_name": settings.database_client},
             pool_size=settings.database_pool,
             # The budget counts pool_size connections an instance and no more.
             max_overflow=0,
