@@ -85,6 +85,7 @@ def for_tests() -> list[Need]:
         Need("a PostgreSQL server that tests start", ("postgresql",), files=("usr/lib/postgresql/*/bin/postgres",)),
         Need("a Redis server that tests start", ("redis-server",), ("redis-server",)),
         Need("an nginx server that tests start", ("nginx-light",), ("nginx",)),
+        Need("what moves addresses between hosts, which tests start", ("keepalived", "iproute2"), ("keepalived", "ip")),
     ]
 
 
