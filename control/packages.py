@@ -87,6 +87,7 @@ def for_tests() -> list[Need]:
         Need("Sentinels that tests start", ("redis-sentinel",), ("redis-sentinel",)),
         Need("a proxy that tests start in front of Redis", ("haproxy",), ("haproxy",)),
         Need("an nginx server that tests start", ("nginx-light",), ("nginx",)),
+        Need("what moves addresses between hosts, which tests start", ("keepalived", "iproute2"), ("keepalived", "ip")),
     ]
 
 

@@ -279,7 +279,8 @@ class AppInstance:
                 stdout=output,
                 stderr=output,
             )
-        wait_until(self.answers, self.name, self.process, self.log)
+        # Several start at once, each with seconds of work for a core.
+        wait_until(self.answers, self.name, self.process, self.log, seconds=90)
 
     def stop(self) -> None:
         """Stop as systemd does."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ T = TypeVar("T")
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 SHORTEST_KEY = 32  # characters: of letters and digits, 190 bits
+LONGEST_DATABASE_NAME = 63  # bytes: PostgreSQL cuts what a client calls itself after them
 
 
 class SettingsError(Exception):
@@ -33,6 +36,8 @@ class Settings:
     """What one process needs to know of its surroundings. Times are in seconds."""
 
     instance: int
+    # The name of this host among several; empty on the only one.
+    host: str
     database_host: str
     database_report_host: str
     database_port: int
@@ -56,13 +61,30 @@ class Settings:
 
     @property
     def instance_name(self) -> str:
-        """The name this process gives itself: ``instance-N``."""
-        return f"instance-{self.instance}"
+        """The name this process gives itself: ``instance-N``, among several hosts ``HOST/instance-N``."""
+        return f"{self.host}/instance-{self.instance}" if self.host else f"instance-{self.instance}"
+
+    @property
+    def database_client(self) -> str:
+        """What it calls itself to PostgreSQL: of a long host name the end is left out, and never the number."""
+        number = f"/instance-{self.instance}"
+        host = f"hecto {self.host}"[: LONGEST_DATABASE_NAME - len(number)]
+        return f"{host}{number}" if self.host else f"hecto {self.instance_name}"
+
+    @property
+    def place(self) -> str:
+        """Where its sessions live, for nginx, which finds the way by it: ``N``, among several hosts ``TAG-N``."""
+        return f"{host_tag(self.host)}-{self.instance}" if self.host else str(self.instance)
 
     @property
     def secure(self) -> bool:
         """Whether browsers reach the site by https; cookies and HSTS follow it."""
         return self.public_url.startswith("https://")
+
+
+def host_tag(host: str) -> str:
+    """A host's name in six characters, which stay when hosts are added or removed; the role nginx makes the same."""
+    return hashlib.sha1(host.encode(), usedforsecurity=False).hexdigest()[:6]
 
 
 def load(environ: Mapping[str, str] | None = None) -> Settings:
@@ -99,6 +121,7 @@ def check(file: Path) -> None:
 def _read(reader: _Reader) -> Settings:
     return Settings(
         instance=reader.number("HECTO_INSTANCE", "0", 0, 999),
+        host=reader.parsed("HECTO_HOST", "", _host),
         database_host=reader.text("HECTO_DATABASE_HOST", "/run/postgresql"),
         database_report_host=reader.text("HECTO_DATABASE_REPORT_HOST", "", allow_empty=True),
         database_port=reader.number("HECTO_DATABASE_PORT", "5432", 1, 65535),
@@ -185,6 +208,13 @@ def _origin(value: str) -> str:
         raise ValueError("it must be an origin such as https://erp.example.com, without a user or a path")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"{parts.scheme}://{host}" + ("" if port in (None, DEFAULT_PORTS[parts.scheme]) else f":{port}")
+
+
+def _host(value: str) -> str:
+    """The name of a host as inventories have it, or none; raises ValueError."""
+    if not re.fullmatch(r"([A-Za-z0-9][A-Za-z0-9._-]*)?", value):
+        raise ValueError("it must be a name of letters, digits, dots, hyphens and underscores")
+    return value
 
 
 def _address(value: str) -> str:

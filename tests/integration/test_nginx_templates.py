@@ -23,7 +23,7 @@ ROLE = ROOT / "roles/nginx"
 SAID = "{'names': __nginx_alternative_names, 'fits': __nginx_key_fits, 'due': __nginx_site_due}"
 PLAY = [
     {
-        "hosts": "localhost",
+        "hosts": "all",
         "gather_facts": False,
         "vars_files": [str(ROLE / "defaults/main.yml"), str(ROLE / "vars/main.yml")],
         "vars": {
@@ -55,7 +55,7 @@ def certificate(directory: Path, name: str) -> None:
     subprocess.run([*words.split(), *files], check=True, capture_output=True)
 
 
-def render(directory: Path, **variables: Any) -> tuple[str, dict[str, Any]]:
+def render(directory: Path, host: str = "localhost", **variables: Any) -> tuple[str, dict[str, Any]]:
     """The configuration, and what is said of the certificate. Every nginx reads bookworm's form of HTTP/2."""
     (directory / "play.json").write_text(json.dumps(PLAY))
     values = {
@@ -69,7 +69,7 @@ def render(directory: Path, **variables: Any) -> tuple[str, dict[str, Any]]:
         **variables,
     }
     done = subprocess.run(
-        [Path(sys.executable).with_name("ansible-playbook"), "-i", "localhost,", "-c", "local",
+        [Path(sys.executable).with_name("ansible-playbook"), "-i", f"{host},", "-c", "local",
          "-e", json.dumps(values), directory / "play.json"],
         cwd=ROOT, env={**os.environ, "ANSIBLE_NOCOLOR": "1"}, text=True, capture_output=True, check=False,
     )  # fmt: skip
@@ -200,6 +200,39 @@ def test_a_thousand_instances_and_names_of_every_kind(tmp_path: Path) -> None:
     done = nginx(file, "-t", "-q")
     assert done.returncode == 0, done.stderr
     # No name has to be resolved: those that a variable holds are of upstreams.
+    words = [Path(sys.executable).with_name("gixy"), "--skips", "missing_resolver", file]
+    done = subprocess.run(words, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_thousand_instances_and_hosts_of_every_kind(tmp_path: Path) -> None:
+    """An edge that has instances as well."""
+    certificate(tmp_path, "site")
+    names = ["app1", "app-2.example.com", *(f"app{number}" for number in range(3, 33))]
+    text, _ = render(
+        tmp_path,
+        "app-2.example.com",
+        __nginx_tls=str(tmp_path),
+        nginx_layers=["edge", "inner"],
+        nginx_app_hosts=[{"name": name, "address": f"fd00::{number}"} for number, name in enumerate(names, 1)],
+        nginx_edge_names=names[:2],
+        nginx_monitoring_names=names,
+        nginx_peer_addresses=["fd00::1"],
+        nginx_inner_address="127.0.0.1",
+        nginx_instances=999,
+        nginx_http_port=18080,
+        nginx_https_port=18443,
+        nginx_inner_port=18444,
+        nginx_ipv6=False,
+        nginx_slow_paths=["/reports/"],
+    )
+    for name in ("host.crt", "ca.crt"):
+        shutil.copy(tmp_path / "site.crt", tmp_path / name)
+    shutil.copy(tmp_path / "site.key", tmp_path / "host.key")
+    file = place(tmp_path, text)
+    done = nginx(file, "-t", "-q")
+    assert done.returncode == 0, done.stderr
+    # Names that a variable holds are of upstreams, and one is an address of this host.
     words = [Path(sys.executable).with_name("gixy"), "--skips", "missing_resolver", file]
     done = subprocess.run(words, text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 
@@ -45,6 +46,8 @@ def test_a_file_of_settings_is_judged_before_it_is_in_use(tmp_path, line, says):
 def test_good_settings(environment):
     found = settings.load({**environment, "HECTO_CORS_ORIGINS": "https://a.example, https://b.example:8443"})
     assert found.instance_name == "instance-7"
+    assert found.database_client == "hecto instance-7"
+    assert found.place == "7"
     assert found.database_password == "secret"
     assert found.cors_origins == ("https://a.example", "https://b.example:8443")
     assert found.secure
@@ -56,6 +59,9 @@ def test_good_settings(environment):
         ("HECTO_INSTANCE", "one"),
         ("HECTO_INSTANCE", "-1"),
         ("HECTO_INSTANCE", "²"),
+        ("HECTO_HOST", "app 1"),
+        ("HECTO_HOST", "app/1"),
+        ("HECTO_HOST", "-"),
         ("HECTO_DATABASE_PORT", "0"),
         ("HECTO_DATABASE_POOL", "0"),
         ("HECTO_DATABASE_NAME", ""),
@@ -74,6 +80,21 @@ def test_good_settings(environment):
 def test_a_wrong_value_is_named(environment, name, value):
     with pytest.raises(settings.SettingsError, match=name):
         settings.load({**environment, name: value})
+
+
+def test_among_several_hosts_an_instance_has_its_host_in_its_names(environment):
+    found = settings.load({**environment, "HECTO_HOST": "app-1.example.com"})
+    assert found.instance_name == "app-1.example.com/instance-7"
+    assert found.database_client == "hecto app-1.example.com/instance-7"
+    assert re.fullmatch("[0-9a-f]{6}-7", found.place)
+    other = settings.load({**environment, "HECTO_HOST": "app-2.example.com"})
+    assert found.place != other.place
+
+
+def test_postgresql_keeps_the_number_of_an_instance_with_a_long_name(environment):
+    found = settings.load({**environment, "HECTO_INSTANCE": "999", "HECTO_HOST": "a" * 200})
+    assert len(found.database_client) == 63
+    assert found.database_client.endswith("a/instance-999")
 
 
 @pytest.mark.parametrize(

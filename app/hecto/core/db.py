@@ -96,7 +96,7 @@ def _engine(settings: Settings, host: str, pool: int) -> Engine:
             database=settings.database_name,
             query={"host": host, "port": str(settings.database_port)},
         ),
-        connect_args={"application_name": f"hecto {settings.instance_name}"},
+        connect_args={"application_name": settings.database_client},
         pool_size=pool,
         # The budget counts pool_size connections an instance and no more.
         max_overflow=0,

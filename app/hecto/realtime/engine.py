@@ -230,12 +230,12 @@ def frame_of(packet: Packet) -> bytes:
 class Engine(engineio.Server):  # type: ignore[misc]
     """The engine.io server of one process."""
 
-    # Its number in the fleet, which the ids of its sessions begin with: nginx sends their requests here by it.
-    instance = 0
+    # Its place in the fleet, which the ids of its sessions begin with: nginx sends their requests here by it.
+    place = "0"
 
     def generate_id(self) -> str:
-        """An id that nobody guesses: ``N.`` and 20 characters."""
-        return f"{self.instance}.{super().generate_id()}"
+        """An id that nobody guesses: its place, a dot and 20 characters."""
+        return f"{self.place}.{super().generate_id()}"
 
     def __init__(self, **options: Any) -> None:
         if importlib.util.find_spec("geventwebsocket"):

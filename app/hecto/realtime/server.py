@@ -63,7 +63,7 @@ class Realtime:
             ping_timeout=20,
         )
         server = self.socketio.server
-        server.eio.instance = services.settings.instance
+        server.eio.place = services.settings.place
         server.admit = self._admit
         server.greet = self._tell_release
         self.bus.commands |= {SESSION_ENDED: self._end, SESSION_CHANGED: self._end}

@@ -30,7 +30,7 @@ class Fleet:
     def _start(self, number: int) -> AppInstance:
         environment = {
             "PYTHONPATH": f"{REPOSITORY / 'app'}:{REPOSITORY}",
-            "STAGE_NUMBER": str(number),
+            "STAGE_PLACE": str(number),
             # One address has hundreds of clients here.
             "HECTO_REQUESTS_PER_MINUTE": "100000",
         }

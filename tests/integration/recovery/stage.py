@@ -18,8 +18,8 @@ from hecto.wsgi import app as hecto
 
 realtime = hecto.extensions["realtime"]
 server = realtime.socketio.server
-# nginx finds an instance by the number that its sessions begin with. Ports are shared with other runs, these are not.
-server.eio.instance = int(os.environ["STAGE_NUMBER"])
+# nginx finds an instance by the place that its sessions begin with. Ports are shared with other runs, these are not.
+server.eio.place = os.environ["STAGE_PLACE"]
 
 
 def emit(asked: dict[str, Any]) -> dict[str, Any]:
