@@ -22,6 +22,7 @@ from control.site import CACHE, CLUSTER_HOSTS, INVENTORIES, SUITES, Host, Site, 
 from control.stages import STAGES
 from control.testing import run_tests
 from control.tools import ensure_tools
+from control.top import show
 
 Handler = Callable[[argparse.Namespace], int]
 FLEET = "/opt/hecto/current/bin/hecto-fleet"
@@ -145,6 +146,11 @@ def status(options: argparse.Namespace) -> int:
     return max(codes)
 
 
+def top(options: argparse.Namespace) -> int:
+    """Show hosts, instances, PostgreSQL and Redis live."""
+    return show(load_site(), as_json=options.json, once=options.once, every=options.every)
+
+
 def logs(options: argparse.Namespace) -> int:
     """Show the journal of the fleet or of one instance."""
     unit = f"hecto@{options.instance or '*'}.service"
@@ -235,10 +241,10 @@ def _remote(one: Host, words: list[str], *, tty: bool = False) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    top = argparse.ArgumentParser(
+    whole = argparse.ArgumentParser(
         prog="./hecto", description=ABOUT, epilog=MORE, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    commands = top.add_subparsers(metavar="COMMAND", required=True)
+    commands = whole.add_subparsers(metavar="COMMAND", required=True)
 
     def command(name: str, run: Handler, text: str) -> argparse.ArgumentParser:
         one = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
@@ -258,6 +264,10 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--json", action="store_true", help="for programs")
     one.add_argument("--watch", action="store_true", help="one host again every second, until Ctrl-C")
     _of_host(one, "all")
+    one = command("top", top, "show the hosts, their instances, PostgreSQL and Redis live: load, slow queries, locks")
+    one.add_argument("--json", action="store_true", help="one snapshot, for programs")
+    one.add_argument("--once", action="store_true", help="one look and no more")
+    one.add_argument("--every", type=_pause, default=2.0, metavar="S", help="seconds between two looks (default 2)")
     one = command("deploy", roll_out, "move the fleet to the release of these sources, without a failed request")
     _taking_over(one)
     one = command("restart", restart, "restart every instance, a batch at a time, without a failed request")
@@ -297,7 +307,7 @@ def parser() -> argparse.ArgumentParser:
     one = command("bench", bench, "measure on a site of its own what takes long; writes bench/results")
     one.add_argument("name", choices=sorted(BENCHES))
     one.add_argument("words", nargs=argparse.REMAINDER, metavar="OPTION", help="its own options; --help shows them")
-    return top
+    return whole
 
 
 def _taking_over(one: argparse.ArgumentParser) -> None:
@@ -308,6 +318,12 @@ def _of_host(one: argparse.ArgumentParser, default: str = "the first") -> None:
     one.add_argument(
         "--host", type=int, default=0, metavar="N", help=f"number of one host of a cluster (default: {default})"
     )
+
+
+def _pause(text: str) -> float:
+    if not text.replace(".", "", 1).isdecimal() or not 1 <= float(text) <= 3600:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of seconds from 1 to 3600")
+    return float(text)
 
 
 def _instances(text: str) -> int:

@@ -14,6 +14,7 @@ from hecto.core.cache import Cache
 from hecto.core.db import Database
 from hecto.core.endpoints import Router
 from hecto.core.gate import Gate
+from hecto.core.heartbeat import Heartbeat
 from hecto.core.input import LARGEST_ID
 from hecto.core.instance import Gatekeeper, Instance
 from hecto.core.metrics import Metrics
@@ -24,11 +25,13 @@ from hecto.core.services import Services
 from hecto.core.store import Store
 from hecto.core.templates import install as install_templates
 from hecto.core.throttle import Throttle
-from hecto.modules import dashboard, messages, tasks, users
+from hecto.modules import dashboard, messages, system, tasks, users
 from hecto.modules.dashboard import routes as dashboard_routes
 from hecto.modules.messages import api as messages_api
 from hecto.modules.messages import queries as messages_queries
 from hecto.modules.messages import routes as messages_routes
+from hecto.modules.system import api as system_api
+from hecto.modules.system import routes as system_routes
 from hecto.modules.tasks import api as tasks_api
 from hecto.modules.tasks import queries as tasks_queries
 from hecto.modules.tasks import routes as tasks_routes
@@ -42,11 +45,13 @@ from hecto.settings import Settings
 # The largest request: texts, no files yet.
 LARGEST_BODY = 1_000_000
 
-MODULES = (dashboard, messages, tasks, users)
+MODULES = (dashboard, messages, system, tasks, users)
 ROUTERS: tuple[Router, ...] = (
     dashboard_routes.router,
     messages_api.router,
     messages_routes.router,
+    system_api.router,
+    system_routes.router,
     tasks_api.router,
     tasks_routes.router,
     users_api.router,
@@ -131,6 +136,7 @@ def _services(settings: Settings) -> Services:
         instance=instance,
         registry=registry(),
         metrics=Metrics(instance, database),
+        heartbeat=Heartbeat(store, instance, database),
         sign_in_throttle=Throttle(store, THROTTLE_WINDOW),
     )
 
@@ -141,6 +147,7 @@ def serve(app: Flask) -> None:
     app.extensions["realtime"].start()
     services.teller.start()
     services.instance.begin()
+    services.heartbeat.start()
 
 
 def leave(app: Flask) -> None:
@@ -153,5 +160,6 @@ def close(app: Flask) -> None:
     """Tell what is left to tell, and give the connections back, or PostgreSQL learns of the end by a broken pipe."""
     services: Services = app.extensions["hecto"]
     services.teller.stop()
+    services.heartbeat.stop()
     services.database.dispose()
     services.store.client.close()

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
-from tests.e2e.people import Person
+from tests.e2e.people import Person, Site
 
 People = Callable[..., Person]
 SIZES = {"wide": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
@@ -83,6 +83,21 @@ def test_axe_finds_nothing(somebody: People, title: str, axe: str, scheme: str, 
     expect(page.get_by_role("dialog", name="Search and go")).to_be_visible()
     found["palette"] = violations(page, axe)
     assert not any(found.values()), "\n".join(f"{where}: {line}" for where, lines in found.items() for line in lines)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_axe_finds_nothing_on_the_page_of_the_system(site: Site, browser: Browser, axe: str, size: str) -> None:
+    """Which only an administrator has; after it has fetched itself again it is as before."""
+    options = {"viewport": SIZES[size], "bypass_csp": True, "reduced_motion": "reduce"}
+    administrator = Person(site, browser, site.email, site.password, **options)
+    page = administrator.signed_in("/system")
+    moment = page.locator("#problems .number")
+    first = moment.text_content()
+    expect(page.locator("#instances tbody tr").first).to_contain_text("instance-1")
+    expect(moment).not_to_have_text(first)
+    assert violations(page, axe) == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    administrator.leave()
 
 
 def test_the_page_can_be_walked_by_tab(somebody: People, title: str) -> None:

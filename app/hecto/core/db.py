@@ -157,10 +157,15 @@ class Database:
         assert isinstance(pool, QueuePool)
         return pool.checkedout()
 
+    @property
+    def size(self) -> int:
+        """How many connections the pool may have."""
+        assert isinstance(self.engine.pool, QueuePool)
+        return self.engine.pool.size()
+
     def is_full(self) -> bool:
         """Whether whoever needs a connection now has to wait for one."""
-        assert isinstance(self.engine.pool, QueuePool)
-        return self.connections_in_use() >= self.engine.pool.size()
+        return self.connections_in_use() >= self.size
 
     def restarts(self) -> bool:
         """Whether connections are refused since so short a time that they may be made again in a moment."""

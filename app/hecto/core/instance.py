@@ -50,6 +50,8 @@ class Instance:
         self.move_websockets: Callable[[], None] = lambda: None
         # Whether it does not hear of what happens at the others.
         self.deaf: Callable[[], bool] = lambda: False
+        # What the real-time server says of itself.
+        self.describe_live: Callable[[], dict[str, Any]] = dict
         self.check: Callable[[], list[str]] = list
         self._hold = settings.run_directory / "control" / f"{settings.instance}.hold"
 

@@ -9,6 +9,8 @@ from flask import Flask, Response, request
 
 from hecto.core import clock
 from hecto.core.endpoints import page, see_other
+from hecto.fleet.top import words
+from hecto.fleet.words import duration
 
 # The largest unit that fits is named, as Intl.RelativeTimeFormat writes it in the browser, which takes over from here:
 # a text of the same length, or the page would move when the script starts.
@@ -18,6 +20,10 @@ _UNITS = (("yr.", 31_536_000), ("mo.", 2_592_000), ("wk.", 604_800), ("day", 86_
 def install(app: Flask) -> None:
     """Give the templates their filters."""
     app.jinja_env.filters.update(ago=ago, full=full, day=day, overdue=overdue, initials=initials)
+    # Amounts are told alike on pages and in the terminal of whoever runs the site.
+    app.jinja_env.filters.update(
+        size=words.size, rate=words.rate, percent=words.percent, seconds=words.seconds, duration=duration
+    )
 
 
 def wants_part() -> bool:

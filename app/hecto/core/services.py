@@ -11,6 +11,7 @@ from flask import current_app
 from hecto.core.cache import Caching
 from hecto.core.db import Database
 from hecto.core.gate import Gate
+from hecto.core.heartbeat import Heartbeat
 from hecto.core.instance import Instance
 from hecto.core.permissions import Registry
 from hecto.core.security import Tokens
@@ -37,6 +38,7 @@ class Services:
     instance: Instance
     registry: Registry
     metrics: Metrics
+    heartbeat: Heartbeat
     sign_in_throttle: Throttle
     # Asked by /api/health whether the Socket.IO server hears the other instances.
     socketio_healthy: Callable[[], bool] = lambda: False

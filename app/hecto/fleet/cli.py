@@ -42,8 +42,8 @@ def run(options: argparse.Namespace, layout: Layout, supervisor: Supervisor) -> 
 
 def parser() -> argparse.ArgumentParser:
     """The command line's grammar."""
-    top = argparse.ArgumentParser(prog="hecto-fleet", description="The instances of this host.", epilog=_EXIT_CODES)
-    grammar = top.add_subparsers(required=True, metavar="COMMAND")
+    whole = argparse.ArgumentParser(prog="hecto-fleet", description="The instances of this host.", epilog=_EXIT_CODES)
+    grammar = whole.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, does: Any, text: str) -> argparse.ArgumentParser:
         sub = grammar.add_parser(name, help=text, description=text, epilog=_EXIT_CODES)
@@ -53,6 +53,10 @@ def parser() -> argparse.ArgumentParser:
 
     status = command("status", commands.status, "show every instance, and what a roll or a deploy is at")
     status.add_argument("--watch", action="store_true", help="again every second until interrupted")
+    top = command("top", _top, "show the host, its instances, PostgreSQL and Redis, live")
+    top.add_argument("--every", type=_pause, default=2.0, metavar="S", help="between two looks; default %(default)g s")
+    top.add_argument("--once", action="store_true", help="one look and no more, as in a pipe")
+    top.add_argument("--follow", action="store_true", help="one JSON object a line, until nobody reads it")
     history = command("history", commands.history, "show who changed the fleet, when and how it went")
     history.add_argument("--lines", type=int, default=0, metavar="N", help="the latest only; default: all")
 
@@ -89,7 +93,14 @@ def parser() -> argparse.ArgumentParser:
     _looking((apply, roll, activate, finish, secrets))
     _signing((apply, roll, activate, finish, claim, unclaim, secrets))
     _waiting((apply, roll, finish))
-    return top
+    return whole
+
+
+def _top(options: argparse.Namespace, layout: Layout, supervisor: Supervisor) -> int:
+    # Only when it is asked for: every other command is run by playbooks, many times, and starts without it.
+    from hecto.fleet.top.command import top
+
+    return top(options, layout, supervisor)
 
 
 def _looking(subs: Iterable[argparse.ArgumentParser]) -> None:
@@ -117,6 +128,12 @@ def _waiting(subs: Iterable[argparse.ArgumentParser]) -> None:
     for sub in subs:
         for name, (default, text) in texts.items():
             sub.add_argument(name, type=float, default=default, metavar="S", help=f"{text}; default %(default)g s")
+
+
+def _pause(text: str) -> float:
+    if not text.replace(".", "", 1).isdecimal() or not 1 <= float(text) <= 3600:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 1 to 3600")
+    return float(text)
 
 
 def _numbers(text: str) -> list[int]:

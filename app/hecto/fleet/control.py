@@ -56,7 +56,7 @@ def ask(path: Path, action: str = "status", timeout: float = TIMEOUT) -> Reply:
     if status != 200:
         raise ControlError(f"answered {status} to {action}")
     try:
-        return _parse(body)
+        return parse(body)
     except (ValueError, TypeError, KeyError) as error:
         raise ControlError(f"unusable answer ({type(error).__name__}: {error})") from error
 
@@ -115,7 +115,8 @@ def _request(path: Path, method: str, action: str, timeout: float) -> tuple[int,
         connection.close()
 
 
-def _parse(body: dict[str, Any]) -> Reply:
+def parse(body: dict[str, Any]) -> Reply:
+    """Read what an instance says; raises ValueError, TypeError or KeyError for what is nothing of the kind."""
     return Reply(
         state=str(body["state"]),
         release=str(body["release"]),

@@ -111,7 +111,7 @@ def _instance(
     return Instance(
         number=unit.number,
         name=f"instance-{unit.number}",
-        state=_state(unit, answer),
+        state=state_of(unit, answer),
         release=answer.release if answer else None,
         pin=pin,
         uptime=answer.uptime if answer else None,
@@ -123,11 +123,12 @@ def _instance(
         started=round(unit.started, 3),
         wanted=wanted,
         roll_due=due,
-        problem=_problem(unit, reply),
+        problem=problem_of(unit, reply),
     )
 
 
-def _state(unit: Unit, answer: Reply | None) -> str:
+def state_of(unit: Unit, answer: Reply | None) -> str:
+    """The word for what an instance does: its own, or, where it says nothing, what systemd makes of it."""
     if answer:
         return answer.state
     if unit.sub == "auto-restart" or _ends_again_and_again(unit):
@@ -144,7 +145,8 @@ def _ends_again_and_again(unit: Unit) -> bool:
     return unit.runs and unit.restarts >= ATTEMPTS and time.time() - unit.started < 60
 
 
-def _problem(unit: Unit, reply: Reply | ControlError | None) -> str | None:
+def problem_of(unit: Unit, reply: Reply | ControlError | None) -> str | None:
+    """What is wrong with an instance, and what to do."""
     if unit.active == "failed" or unit.sub == "auto-restart":
         return f"ended with {unit.result}; see: journalctl -t hecto-{unit.number}"
     if isinstance(reply, Reply) and reply.state == "held":

@@ -110,6 +110,10 @@ class Listener:
             # They were empty for long, and given up while this waited for others.
             self.hear(gone)
 
+    def describe(self) -> dict[str, Any]:
+        """What it hears, for people."""
+        return {"rooms": len(self._rooms), "listening": self.listening, "deaf": self.deaf}
+
     def _say(self, what: Callable[..., Any], rooms: Iterable[str]) -> None:
         try:
             what(*(ROOM + room for room in rooms))

@@ -74,6 +74,7 @@ class Realtime:
         services.socketio_healthy = lambda: self.bus.listener.listening
         services.instance.deaf = lambda: self.bus.listener.deaf
         services.instance.count_websockets = self._count
+        services.instance.describe_live = self.bus.listener.describe
         services.instance.move_websockets = self._move_all
 
     def start(self) -> None:

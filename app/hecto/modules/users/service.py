@@ -138,7 +138,8 @@ def ensure_role(session: Session, name: str, label: str, permissions: Sequence[s
 
 def built_in_roles(registry: Registry) -> dict[str, tuple[str, list[str]]]:
     """The roles that every site has: name -> (label, permissions)."""
-    everyday = [permission for permission in registry.labels if not permission.endswith(".manage")]
+    # To manage, and to look behind the scenes, is not everybody's.
+    everyday = [one for one in registry.labels if not one.endswith(".manage") and not one.startswith("system.")]
     return {ADMINISTRATOR: ("Administrator", [EVERYTHING]), MEMBER: ("Member", everyday)}
 
 
