@@ -182,10 +182,12 @@ class Database:
         self._refused_since = None
 
     def _on_error(self, context: ExceptionContext) -> None:
-        if getattr(context.original_exception, "pgcode", None) == READ_ONLY:
+        read_only = getattr(context.original_exception, "pgcode", None) == READ_ONLY
+        if read_only:
+            # Another connection leads to the primary, or this server is about to be it.
             context.is_disconnect = True
         # Without a connection: it is the making of one that failed.
-        if context.connection is None and self._refused_since is None:
+        if (context.connection is None or read_only) and self._refused_since is None:
             self._refused_since = time.monotonic()
 
     def dispose(self) -> None:

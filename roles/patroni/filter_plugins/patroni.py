@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -31,6 +32,13 @@ def follows(listed: Collection[Mapping[str, Any]], name: str) -> bool:
     """Whether the server is the primary or a standby that gets everything as it comes."""
     good = {"Leader": "running"}
     return any(one["Member"] == name and one["State"] == good.get(one["Role"], "streaming") for one in listed)
+
+
+def pause(lines: Collection[str]) -> float:
+    """The longest time between two writes, in seconds; a line has a time and, if something was written, its place."""
+    rows = (line.split("|") for line in lines if line.count("|") == 1)
+    times = sorted(float(at) for at, place in rows if place)
+    return round(max((after - before for before, after in itertools.pairwise(times)), default=0.0), 2)
 
 
 def patch(shown: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
@@ -68,4 +76,5 @@ class FilterModule:
             "patroni_fit": fit,
             "patroni_follows": follows,
             "patroni_patch": patch,
+            "patroni_pause": pause,
         }
