@@ -34,6 +34,11 @@ def follows(listed: Collection[Mapping[str, Any]], name: str) -> bool:
     return any(one["Member"] == name and one["State"] == good.get(one["Role"], "streaming") for one in listed)
 
 
+def following(listed: Collection[Mapping[str, Any]]) -> list[str]:
+    """The names of all servers that are the primary or get everything as it comes."""
+    return [str(one["Member"]) for one in listed if follows(listed, str(one["Member"]))]
+
+
 def pause(lines: Collection[str]) -> float:
     """The longest time between two writes, in seconds; a line has a time and, if something was written, its place."""
     rows = (line.split("|") for line in lines if line.count("|") == 1)
@@ -75,6 +80,7 @@ class FilterModule:
             "patroni_leader": leader,
             "patroni_fit": fit,
             "patroni_follows": follows,
+            "patroni_following": following,
             "patroni_patch": patch,
             "patroni_pause": pause,
         }
