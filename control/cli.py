@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from control import deploy, host, operations, playbook
+from control import logs as journal
 from control.bench import BENCHES, run_bench
 from control.podman import inspect, running
 from control.progress import Failure, say, step
@@ -137,20 +138,13 @@ def status(options: argparse.Namespace) -> int:
 
 
 def logs(options: argparse.Namespace) -> int:
-    """Show the journal of the fleet or of one instance."""
-    unit = f"hecto@{options.instance or '*'}.service"
-    return _remote(
-        [
-            "journalctl",
-            "--no-pager",
-            "--output=short-iso",
-            "-n",
-            str(options.lines),
-            "-u",
-            unit,
-            *(["--follow"] if options.follow else []),
-        ]
+    """Show the journal of the fleet, of one instance, or of one request."""
+    words = journal.journal_command(
+        instance=options.instance, request=options.request, lines=options.lines, follow=options.follow
     )
+    site = load_site()
+    host.require_running(site)
+    return journal.show(host.ssh_command(site, shlex.join(words)), raw=options.json)
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -246,6 +240,10 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument(
         "instance", nargs="?", type=_instances, metavar="INSTANCE", help="number of one instance (default: all)"
     )
+    one.add_argument(
+        "--request", default="", metavar="ID", help="what nginx, the instances and PostgreSQL say of one request"
+    )
+    one.add_argument("--json", action="store_true", help="for programs: as journalctl --output=json gives it")
     one.add_argument("--follow", action="store_true", help="go on showing new lines, until Ctrl-C")
     one.add_argument("--lines", type=int, default=100, metavar="N", help="how many of the latest lines (default 100)")
     one = command("exec", execute, "run a command on the host as root")

@@ -15,7 +15,7 @@ from sqlalchemy.engine import URL, Connection, ExceptionContext
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 from sqlalchemy.pool import QueuePool
 
-from hecto.core import clock
+from hecto.core import clock, trail
 from hecto.settings import Settings
 
 if TYPE_CHECKING:
@@ -82,12 +82,32 @@ def _wait(connection: Any, timeout: float | None = None) -> None:
         raise psycopg2.OperationalError(f"the database did not answer for {bound:.0f} s") from error
 
 
+class TrailCursor(psycopg2.extensions.cursor):  # type: ignore[misc]
+    """Says behind each statement for which request it runs, and notes what it took."""
+
+    def execute(self, query: Any, vars: Any = None) -> None:
+        """Execute a statement."""
+        here = trail.current.get()
+        if here is None:
+            super().execute(query, vars)
+            return
+        if isinstance(query, str):
+            query += here.comment
+        begun = time.perf_counter()
+        try:
+            super().execute(query, vars)
+        finally:
+            here.statements += 1
+            here.database_seconds += time.perf_counter() - begun
+
+
 class Database:
     """The engine of one process. Connections are made on first use, so it may be built before a fork."""
 
     def __init__(self, settings: Settings) -> None:
         # Called after each commit with what the unit of work has left in the outbox.
         self.committed: Callable[[Pending], None] = lambda pending: None
+        self.cursor_factory: type[TrailCursor] = TrailCursor
         psycopg2.extensions.set_wait_callback(_wait)
         self.engine: Engine = create_engine(
             # The driver is named: since SQLAlchemy 2.1 plain "postgresql" means another one.
@@ -106,6 +126,8 @@ class Database:
             # Last in, first out: an idle instance lets its further connections grow old and be recycled.
             pool_use_lifo=True,
             pool_recycle=1800,
+            # What people write and how they sign in has no place in the log, where the text of an error goes.
+            hide_parameters=True,
         )
         self._refused_since: float | None = None
         event.listen(self.engine, "connect", self._on_connect)
@@ -146,7 +168,8 @@ class Database:
         raw: Any = connection.connection.dbapi_connection
         raw.autocommit = True
 
-    def _on_connect(self, *_: Any) -> None:
+    def _on_connect(self, connection: Any, *_: Any) -> None:
+        connection.cursor_factory = self.cursor_factory
         self._refused_since = None
 
     def _on_error(self, context: ExceptionContext) -> None:
