@@ -31,7 +31,8 @@ def test_a_slow_request_is_followed_from_the_edge_to_its_statement(
     hecto: Hecto, credentials: dict[str, str], token: str
 ) -> None:
     client = requests.Session()
-    client.verify = credentials["ca"]
+    # Authorities that the environment names would count instead of this one.
+    client.trust_env, client.verify = False, credentials["ca"]
     client.headers["Authorization"] = f"Bearer {token}"
     url = f"{credentials['url']}/api/tasks"
     task = client.post(url, json={"title": "Find me in the logs"}, timeout=30).json()
