@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from control import deploy, host, operations, playbook
+from control import logs as journal
 from control.bench import BENCHES, run_bench
 from control.podman import inspect, running
 from control.progress import Failure, say, step
@@ -152,21 +153,14 @@ def top(options: argparse.Namespace) -> int:
 
 
 def logs(options: argparse.Namespace) -> int:
-    """Show the journal of the fleet or of one instance."""
-    unit = f"hecto@{options.instance or '*'}.service"
-    return _remote(
-        _one(options),
-        [
-            "journalctl",
-            "--no-pager",
-            "--output=short-iso",
-            "-n",
-            str(options.lines),
-            "-u",
-            unit,
-            *(["--follow"] if options.follow else []),
-        ],
+    """Show the journal of the fleet, of one instance, or of one request."""
+    words = journal.journal_command(
+        instance=options.instance, request=options.request, lines=options.lines, follow=options.follow
     )
+    site = _running()
+    # A request may have been at any host.
+    hosts = site.hosts if options.request and not options.host else [_one(options)]
+    return max(journal.show(host.ssh_command(site, shlex.join(words), of=one), raw=options.json) for one in hosts)
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -287,6 +281,10 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument(
         "instance", nargs="?", type=_instances, metavar="INSTANCE", help="number of one instance (default: all)"
     )
+    one.add_argument(
+        "--request", default="", metavar="ID", help="what nginx, the instances and PostgreSQL say of one request"
+    )
+    one.add_argument("--json", action="store_true", help="for programs: as journalctl --output=json gives it")
     one.add_argument("--follow", action="store_true", help="go on showing new lines, until Ctrl-C")
     one.add_argument("--lines", type=int, default=100, metavar="N", help="how many of the latest lines (default 100)")
     _of_host(one)

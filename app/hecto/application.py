@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from flask import Flask
 from werkzeug.routing import IntegerConverter
 
 from hecto import selfcheck
-from hecto.core import endpoints, headers, health, openapi, pages, problems, unit_of_work
+from hecto.core import endpoints, headers, health, logs, openapi, pages, problems, unit_of_work
 from hecto.core.cache import Cache
 from hecto.core.db import Database
 from hecto.core.endpoints import Router
@@ -88,6 +87,14 @@ def create_app(settings: Settings) -> Flask:
     realtime = app.extensions["realtime"] = Realtime(app, services, KINDS)
     services.present = realtime.presence.everybody
     services.instance.check = lambda: selfcheck.failures(app, ROUTERS, services)
+    if settings.otlp_endpoint:
+        from hecto.core.tracing import Tracing
+
+        app.extensions["tracing"] = Tracing(app, services)
+    if settings.sentry_dsn:
+        from hecto.core.reports import Reports
+
+        app.extensions["reports"] = Reports(settings)
     # Outermost, in front of Socket.IO as well: a draining instance refuses everything.
     app.wsgi_app = Gatekeeper(app.wsgi_app, services.instance)  # type: ignore[method-assign]
     return app
@@ -102,7 +109,7 @@ def registry() -> Registry:
 
 
 def _services(settings: Settings) -> Services:
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    logs.install(settings.instance_name, settings.release)
     database = Database(settings)
     store = Store(settings)
     tokens = Tokens(settings.secret_key)
@@ -144,6 +151,8 @@ def _services(settings: Settings) -> Services:
 def serve(app: Flask) -> None:
     """Begin to serve, in the process that will: connect the real-time server and take traffic."""
     services: Services = app.extensions["hecto"]
+    for sender in _senders(app):
+        sender.start()
     app.extensions["realtime"].start()
     services.teller.start()
     services.instance.begin()
@@ -163,3 +172,10 @@ def close(app: Flask) -> None:
     services.heartbeat.stop()
     services.database.dispose()
     services.store.client.close()
+    for sender in _senders(app):
+        sender.close()
+
+
+def _senders(app: Flask) -> list[Any]:
+    """What sends to somebody else, where a site asks for it. Each has a thread, which does not survive a fork."""
+    return [app.extensions[name] for name in ("tracing", "reports") if name in app.extensions]

@@ -13,15 +13,25 @@ gc.disable()
 
 import os  # noqa: E402
 import signal  # noqa: E402
+import sys  # noqa: E402
 from typing import Any  # noqa: E402
 
 import gevent  # noqa: E402
 
-from hecto import response  # noqa: E402
+# redis-py takes up OpenTelemetry wherever it finds it, which costs an instance 2 MB. It finds none; tracing.py does.
+sys.modules["opentelemetry"] = None  # type: ignore[assignment]
+import redis  # noqa: E402, F401
+
+del sys.modules["opentelemetry"]
+
+from hecto import response, settings  # noqa: E402
+from hecto.core import logs  # noqa: E402
 
 response.install()
 
 _number = int(os.environ.get("HECTO_INSTANCE", "0"))
+# As early as this, so that what stops the start is told like everything else.
+logs.install(f"instance-{_number}", settings.release())
 _run = os.environ.get("HECTO_RUN_DIRECTORY", "/run/hecto")
 
 # The first is nginx's, the second for metrics and for people on the host, the third for the fleet tool alone.
@@ -49,9 +59,9 @@ control_socket_disable = True
 limit_request_line = 8190
 forwarded_allow_ips = "*"
 
+# nginx tells of every request; the app, of what nginx cannot know.
 accesslog = None
-errorlog = "-"
-loglevel = "info"
+logger_class = "hecto.worker.InstanceLogger"
 
 
 def when_ready(server: Any) -> None:

@@ -58,6 +58,10 @@ class Settings:
     admin_email: str
     admin_password: str
     requests_per_minute: int
+    slow_milliseconds: int
+    otlp_endpoint: str
+    trace_ratio: float
+    sentry_dsn: str
 
     @property
     def instance_name(self) -> str:
@@ -138,10 +142,14 @@ def _read(reader: _Reader) -> Settings:
         public_url=reader.parsed("HECTO_PUBLIC_URL", "https://127.0.0.1:8443", _origin),
         cors_origins=reader.parsed("HECTO_CORS_ORIGINS", "", _origins),
         run_directory=Path(reader.text("HECTO_RUN_DIRECTORY", "/run/hecto")),
-        release=_release(),
+        release=release(),
         admin_email=reader.parsed("HECTO_ADMIN_EMAIL", "admin@localhost", _address),
         admin_password=reader.secret("admin-password", required=False),
         requests_per_minute=reader.number("HECTO_REQUESTS_PER_MINUTE", "1200", 1, 10_000_000),
+        slow_milliseconds=reader.number("HECTO_SLOW_MILLISECONDS", "1000", 1, 600_000),
+        otlp_endpoint=reader.parsed("HECTO_OTLP_ENDPOINT", "", _receiver),
+        trace_ratio=reader.parsed("HECTO_TRACE_RATIO", "0.01", _ratio),
+        sentry_dsn=reader.parsed("HECTO_SENTRY_DSN", "", _dsn),
     )
 
 
@@ -229,7 +237,34 @@ def _origins(value: str) -> tuple[str, ...]:
     return tuple(_origin(part.strip()) for part in value.split(",") if part.strip())
 
 
-def _release() -> str:
+def _receiver(value: str) -> str:
+    """The address of a service that is sent something, or nothing; raises ValueError."""
+    parts = urlsplit(value)
+    if value and (parts.scheme not in DEFAULT_PORTS or not parts.hostname):
+        raise ValueError("it must be an address such as https://traces.example.com:4318, or empty")
+    return value.rstrip("/")
+
+
+def _dsn(value: str) -> str:
+    """Where Sentry takes errors, or nothing; raises ValueError."""
+    parts = urlsplit(value)
+    if value and (parts.scheme not in DEFAULT_PORTS or not parts.username or not parts.path.strip("/").isdigit()):
+        raise ValueError("it must be a DSN as Sentry shows it, such as https://KEY@sentry.example.com/2, or empty")
+    return value
+
+
+def _ratio(value: str) -> float:
+    """A part of a whole; raises ValueError."""
+    try:
+        found = float(value)
+    except ValueError:
+        found = -1.0
+    if not 0 <= found <= 1:
+        raise ValueError("it must be a number from 0 to 1")
+    return found
+
+
+def release() -> str:
     """The id of the release this interpreter belongs to; ``development`` when it runs from a checkout."""
     path = Path(sys.prefix) / "release.json"
     if not path.exists():

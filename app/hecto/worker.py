@@ -16,6 +16,7 @@ import gevent
 from gevent.event import Event
 from gevent.pool import Pool
 from gevent.server import StreamServer
+from gunicorn.glogging import Logger
 from gunicorn.workers.ggevent import GeventWorker
 
 from hecto.realtime.websocket import handed_over
@@ -24,6 +25,16 @@ from hecto.realtime.websocket import handed_over
 PULSE = 1.0
 # How often a leaving worker looks whether its last requests have ended.
 LOOK = 0.02
+
+
+class InstanceLogger(Logger):  # type: ignore[misc]
+    """Leaves what gunicorn says to the log of the instance."""
+
+    def setup(self, cfg: Any) -> None:
+        """Take no handler of its own."""
+        super().setup(cfg)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
 
 
 class InstanceWorker(GeventWorker):  # type: ignore[misc]

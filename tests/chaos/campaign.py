@@ -83,7 +83,7 @@ class Campaign:
 
     def begin(self) -> None:
         """Start the load; comes back when every client works."""
-        self._log_offset = evidence.log_size(self.host)
+        self._log_end = evidence.log_end(self.host)
         credentials = self.site.directory / "credentials.json"
         words: list[str | Path] = [tool("python"), "-m", "tests.chaos.load", credentials, self.history]
         for option, value in asdict(self.size).items():
@@ -108,7 +108,7 @@ class Campaign:
         self._load.wait(END_SECONDS)
         self.cores.stop()
         operations = list(history.read(self.history))
-        found = evidence.gather(self.host, self.run, self.site, self._log_offset)
+        found = evidence.gather(self.host, self.run, self.site, self._log_end)
         return make(self, operations, found)
 
     def close(self) -> None:

@@ -16,16 +16,18 @@ from tests.chaos.commands import Host
 from tests.chaos.history import State
 from tests.chaos.truth import STATEMENTS, Truth, from_rows
 
-LOG = "/var/log/nginx/access.json.log"
-# nginx writes its log a second late.
+# How late a line may get into the journal.
 FLUSH_SECONDS = 1.5
 # Read where it lies: a long run's log is larger than all that is to be known of it.
-COUNT = f"""
-import collections, json, sys
+COUNT = """
+import collections, json, subprocess, sys
 found = collections.Counter()
-with open("{LOG}", encoding="utf-8", errors="replace") as log:
-    log.seek(int(sys.argv[1]))
-    for line in log:
+words = ["journalctl", "--identifier=nginx", "--output=cat", "--quiet", "--after-cursor", sys.argv[1]]
+with subprocess.Popen(words, stdout=subprocess.PIPE, encoding="utf-8", errors="replace") as log:
+    for line in log.stdout:
+        # The others are what nginx says of itself.
+        if not line.startswith("{"):
+            continue
         entry = json.loads(line)
         if not entry["path"].startswith("/api/"):
             continue
@@ -65,16 +67,17 @@ class Evidence:
     machine: dict[str, str]
 
 
-def log_size(host: Host) -> int:
-    """Where nginx's log ends now."""
-    return int(host.run(f"stat -c %s {LOG}").output)
+def log_end(host: Host) -> str:
+    """Where the journal ends now."""
+    shown = host.run("journalctl --lines=0 --show-cursor --quiet").output
+    return shown.partition("-- cursor: ")[2].strip()
 
 
-def gather(host: Host, run: str, site: Site, offset: int) -> Evidence:
+def gather(host: Host, run: str, site: Site, since: str) -> Evidence:
     """Look at everything once the load is over."""
     time.sleep(FLUSH_SECONDS)
     tasks, lines = (host.query(statement.format(run=run)) for statement in STATEMENTS)
-    nginx = json.loads(host.run(f"python3 - {offset}", stdin=COUNT).output)
+    nginx = json.loads(host.run(f"python3 - '{since}'", stdin=COUNT).output)
     return Evidence(from_rows(tasks, lines), whole_list(site, run), nginx, machine(host))
 
 

@@ -54,8 +54,8 @@ def test_exec_keeps_arguments_and_exit_codes(hecto: Hecto) -> None:
 def test_logs_of_one_instance(hecto: Hecto) -> None:
     done = hecto("logs", "2", "--lines", "20")
     assert done.returncode == 0, done.stderr
-    assert "hecto-2[" in done.stdout
-    assert "hecto-1[" not in done.stdout
+    assert " hecto-2 " in done.stdout
+    assert " hecto-1 " not in done.stdout
 
 
 def test_plain_http_leads_to_https(state: Path, credentials: dict[str, str]) -> None:

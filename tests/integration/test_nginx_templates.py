@@ -11,12 +11,15 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.servers import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLE = ROOT / "roles/nginx"
@@ -83,6 +86,7 @@ def place(directory: Path, text: str) -> Path:
         ("/etc/nginx/hecto.pem;\nssl_certificate_key", f"{directory}/site.crt;\nssl_certificate_key"),
         ("/etc/nginx/hecto.pem", f"{directory}/site.key"),
         ("/var/log/nginx", str(directory)),
+        ("unix:/dev/log", f"unix:{directory}/log"),
         ("/run/nginx.pid", f"{directory}/nginx.pid"),
         ("/run/hecto", str(directory)),
         ("/opt/hecto", str(directory)),
@@ -123,6 +127,27 @@ def edge(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path / "18443.sock"
     done = nginx(file, "-s", "stop")
     assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def named(tmp_path: Path) -> Iterator[None]:
+    """An instance that knows who asks, as number 7."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "1.sock"))
+        listener.listen()
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    with listener.accept()[0] as connection:
+                        connection.recv(65536)
+                        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Hecto-User: 7\r\n\r\nok")
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
 
 
 @contextmanager
@@ -172,6 +197,26 @@ def test_what_nginx_refuses_is_a_problem_too(edge: Path) -> None:
         assert problem["request_id"] == answer.getheader("X-Request-ID"), name
         assert problem["title"], name
         assert problem["detail"].endswith("."), name
+
+
+def test_the_line_of_a_request_names_its_user_whom_nobody_else_hears_of(named: None, edge: Path) -> None:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    # What JSON has to escape, bytes that are no text, and as much of both as nginx takes.
+    path = "/api/" + '%22%5C%0A"' + "%ff" * 2000 + "x" * 1900
+    with connected(edge) as plain, context.wrap_socket(plain) as connection:
+        answer, _ = answered(connection, f"GET {path}?q=secret HTTP/1.1\r\n{HOST}")
+    assert answer.status == 200
+    assert answer.getheader("X-Hecto-User") is None
+    log = edge.with_name("access.json")
+    wait_until(lambda: log.stat().st_size > 0, "the line of the request")
+    # Bytes that are no text pass as they are; who reads them replaces them.
+    said = log.read_text(errors="replace")
+    found = json.loads(said)
+    assert (found["user"], found["request_id"]) == ("7", answer.getheader("X-Request-ID"))
+    assert found["status"] == 200
+    assert found["path"].endswith("x" * 1900)
+    assert "secret" not in said
 
 
 def test_who_leaves_out_the_s_of_https_is_led_to_it(edge: Path) -> None:

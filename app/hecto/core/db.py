@@ -15,7 +15,7 @@ from sqlalchemy.engine import URL, Connection, ExceptionContext
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 from sqlalchemy.pool import QueuePool
 
-from hecto.core import clock
+from hecto.core import clock, trail
 from hecto.settings import Settings
 
 if TYPE_CHECKING:
@@ -104,6 +104,8 @@ def _engine(settings: Settings, host: str, pool: int) -> Engine:
         # Last in, first out: an idle instance lets its further connections grow old and be recycled.
         pool_use_lifo=True,
         pool_recycle=1800,
+        # What people write and how they sign in has no place in the log, where the text of an error goes.
+        hide_parameters=True,
     )
 
 
@@ -119,12 +121,32 @@ def commit(session: Session) -> bool:
     return not any(NOT_REPLICATED in notice for notice in raw.notices)
 
 
+class TrailCursor(psycopg2.extensions.cursor):  # type: ignore[misc]
+    """Says behind each statement for which request it runs, and notes what it took."""
+
+    def execute(self, query: Any, vars: Any = None) -> None:
+        """Execute a statement."""
+        here = trail.current.get()
+        if here is None:
+            super().execute(query, vars)
+            return
+        if isinstance(query, str):
+            query += here.comment
+        begun = time.perf_counter()
+        try:
+            super().execute(query, vars)
+        finally:
+            here.statements += 1
+            here.database_seconds += time.perf_counter() - begun
+
+
 class Database:
     """The engine of one process. Connections are made on first use, so it may be built before a fork."""
 
     def __init__(self, settings: Settings) -> None:
         # Called after each commit with what the unit of work has left in the outbox.
         self.committed: Callable[[Pending], None] = lambda pending: None
+        self.cursor_factory: type[TrailCursor] = TrailCursor
         psycopg2.extensions.set_wait_callback(_wait)
         self.engine = _engine(settings, settings.database_host, settings.database_pool)
         self._refused_since: float | None = None
@@ -178,7 +200,8 @@ class Database:
         raw: Any = connection.connection.dbapi_connection
         raw.autocommit = True
 
-    def _on_connect(self, *_: Any) -> None:
+    def _on_connect(self, connection: Any, *_: Any) -> None:
+        connection.cursor_factory = self.cursor_factory
         self._refused_since = None
 
     def _on_error(self, context: ExceptionContext) -> None:

@@ -16,7 +16,7 @@ from flask import Blueprint, Flask, Response, current_app, g, make_response, ren
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
-from hecto.core import idempotency, origin, unit_of_work
+from hecto.core import idempotency, origin, trail, unit_of_work
 from hecto.core.errors import Forbidden, Invalid, SessionEnded, Unauthenticated
 from hecto.core.gate import Allowance
 from hecto.core.input import Input, read_form, read_json, read_query
@@ -167,6 +167,8 @@ def _pipeline(endpoint: Endpoint) -> Callable[..., Response]:
         shared: Services = g.get(VISITED) or services()
         g.endpoint = endpoint.name
         g.begun = begun
+        if here := trail.current.get():
+            here.lead(endpoint.name)
         if request.method not in READS:
             # Kept before anything parses it as a form: its digest belongs to the key of the write.
             request.get_data(cache=True)
@@ -194,6 +196,7 @@ def _admit(shared: Services, endpoint: Endpoint) -> Context:
         credentials = shared.gate.credentials(bearer, request.cookies.get(cookie_name(shared)))
         if credentials is not None:
             context.actor, context.allowance = shared.gate.admit(credentials)
+            trail.identify(context.actor.id)
     except Unauthenticated as error:
         ended = endpoint.permission == SIGNING_OUT and isinstance(error, SessionEnded)
         # A public page must open with an old cookie, too: it is how one signs in again.

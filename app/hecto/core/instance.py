@@ -6,20 +6,29 @@ work, so that nginx may safely give even a POST to the next instance.
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 import orjson
 from werkzeug.wsgi import ClosingIterator
 
+from hecto.core import logs, trail
+from hecto.core.trail import Trail
 from hecto.settings import Settings
 
 StartResponse = Callable[..., Any]
 Header = tuple[str, str]
 WsgiApp = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
+
+# Tells nginx, for its log, who asked; it goes no further.
+USER_HEADER = "X-Hecto-User"
+
+log = logging.getLogger(__name__)
 
 
 class State(StrEnum):
@@ -42,6 +51,7 @@ class Instance:
         self.release = settings.release
         self.control_directory = str(settings.run_directory / "control") + "/"
         self.state = State.STARTING
+        self.slow_seconds = settings.slow_milliseconds / 1000
         self.in_flight = 0
         self.requests = 0
         self.errors = 0
@@ -117,21 +127,33 @@ class Gatekeeper:
                     environ, start_response, "400 Bad Request", "This is not the handshake of a WebSocket", detail
                 )
             # An open WebSocket is not work in hand: it is counted apart and closed when the instance leaves.
+            trail.begin(environ).lead("socketio")
             return self.app(environ, start_response)
+        return self._handle(environ, start_response)
+
+    def _handle(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        here, begun = trail.begin(environ), time.perf_counter()
+        finished = partial(self._finished, environ, here, begun)
         self.instance.in_flight += 1
 
-        def counted(status: str, *rest: Any) -> Any:
+        def counted(status: str, headers: list[Header], *rest: Any) -> Any:
             self.instance.count(status)
-            return start_response(status, *rest)
+            if here.user:
+                headers = [*headers, (USER_HEADER, here.user)]
+            return start_response(status, headers, *rest)
 
         try:
-            return ClosingIterator(self.app(environ, counted), self._finished)
+            return ClosingIterator(self.app(environ, counted), finished)
         except BaseException:
-            self._finished()
+            finished()
             raise
 
-    def _finished(self) -> None:
+    def _finished(self, environ: dict[str, Any], here: Trail, begun: float) -> None:
         self.instance.in_flight -= 1
+        seconds = time.perf_counter() - begun
+        # A client of long polling waits for what comes: that is not slow.
+        if seconds >= self.instance.slow_seconds and not environ["PATH_INFO"].startswith("/socket.io/"):
+            _log_slow(environ, here, seconds)
 
     def _from_the_host(self, environ: dict[str, Any]) -> bool:
         """Whether the request came by the control socket, whose directory is closed to nginx."""
@@ -176,6 +198,18 @@ class Gatekeeper:
             case _:
                 return _not_found(environ, start_response)
         return _answer(start_response, "200 OK", self.instance.describe())
+
+
+def _log_slow(environ: dict[str, Any], here: Trail, seconds: float) -> None:
+    """Say what a slow request did; nginx's line of the same id says the rest."""
+    took = logs.fields(
+        method=environ["REQUEST_METHOD"],
+        path=environ["PATH_INFO"],
+        milliseconds=round(seconds * 1000),
+        statements=here.statements,
+        database_milliseconds=round(here.database_seconds * 1000),
+    )
+    log.warning("a request was slow", extra=took)
 
 
 def local_socket(environ: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import redis
 
+from hecto.core import logs
 from hecto.core.errors import TooManyRequests
 from hecto.core.gate import LocalLimiter
 from hecto.core.store import Store, StoreUnavailable
@@ -24,6 +25,7 @@ class Throttle:
         except StoreUnavailable:
             used, left = self._local.count(key, self._window)
         if used > most:
+            logs.security.warning("too many attempts", extra=logs.fields(counted_as=key))
             minutes = max(1, round(left / 60))
             raise TooManyRequests(f"Too many {what}. Try again in {minutes} minutes.", max(1, left))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -13,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from hecto.core import closing
+from hecto.core import closing, logs, trail
 from hecto.core.db import Database, commit
 from hecto.core.errors import DomainError, Unavailable
 
@@ -34,6 +35,9 @@ DEADLOCK_DETECTED = "40P01"
 SERVER_GOES_AWAY = ("57P01", "57P02", "57P03")
 # Somebody else holds the record for too long, or the database is too busy for this statement to end in time.
 TOOK_TOO_LONG = (closing.LOCK_NOT_AVAILABLE, "57014")
+
+# Whoever holds locks for longer than this keeps others waiting, in seconds.
+LONG_TRANSACTION = 1.0
 
 AFTER_COMMIT = "after_commit"
 
@@ -64,7 +68,17 @@ def run(database: Database, work: Callable[[Session], T]) -> T:
     services therefore only flush, and keep effects for after_commit. A connection lost in the COMMIT itself is not
     tried again, since the work may already stand. Raises Unavailable when the database does not answer.
     """
-    return _repeat(database, lambda: _write(database, work))
+
+    def attempt() -> T:
+        begun = time.perf_counter()
+        try:
+            return _write(database, work)
+        finally:
+            if (seconds := time.perf_counter() - begun) >= LONG_TRANSACTION:
+                took = logs.fields(milliseconds=round(seconds * 1000))
+                log.warning("a transaction took long, with the wait for its connection", extra=took)
+
+    return _repeat(database, attempt)
 
 
 def read(database: Database, work: Callable[[Session], T]) -> T:
@@ -120,6 +134,7 @@ def _write(database: Database, work: Callable[[Session], T]) -> T:
         result = work(session)
         session.flush()
         pending = closing.write(session)
+        begun = time.perf_counter()
         try:
             certain = commit(session)
         except DBAPIError as error:
@@ -129,6 +144,8 @@ def _write(database: Database, work: Callable[[Session], T]) -> T:
                     "before you repeat it."
                 ) from error
             raise
+        if here := trail.current.get():
+            here.database_seconds += time.perf_counter() - begun
         if not certain:
             settle(database)
         for effect in session.info.pop(AFTER_COMMIT, ()):

@@ -1,5 +1,6 @@
 """The fleet's one door to systemd."""
 
+import json
 import re
 import subprocess
 import time
@@ -119,7 +120,7 @@ class Systemd:
             )
         except (OSError, subprocess.TimeoutExpired):
             return []
-        return done.stdout.splitlines()
+        return [part for line in done.stdout.splitlines() for part in said(line)][-LINES:]
 
     def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         done = self._call(arguments)
@@ -138,6 +139,17 @@ class Systemd:
             raise FleetError(
                 "systemctl is not on this machine: the fleet is run on its host. Use ./hecto exec."
             ) from None
+
+
+def said(line: str) -> list[str]:
+    """What a line of an instance says to a person: its message and the lines of its exception."""
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return [line]
+    if not isinstance(found, dict) or "message" not in found:
+        return [line]
+    return [found["message"], *found.get("exception", "").splitlines()]
 
 
 def units_of(numbers: Iterable[int]) -> list[str]:

@@ -11,7 +11,7 @@ from flask import Flask
 from flask_socketio import ConnectionRefusedError, SocketIO
 from werkzeug.http import parse_cookie
 
-from hecto.core import clock
+from hecto.core import clock, trail
 from hecto.core.endpoints import cookie_name
 from hecto.core.errors import DomainError
 from hecto.core.gate import Credentials
@@ -142,6 +142,7 @@ class Realtime:
     def _identify(self, credentials: Credentials) -> Actor:
         try:
             actor, _ = self._services.gate.admit(credentials)
+            trail.identify(actor.id)
         except DomainError as error:
             raise ConnectionRefusedError(error.detail) from error
         return actor

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hecto.fleet.errors import FleetError
-from hecto.fleet.supervisor import Systemd
+from hecto.fleet.supervisor import Systemd, said
 
 STANDIN = """#!/bin/sh
 echo "$(basename $0) $*" >> "$CALLS"
@@ -68,6 +68,13 @@ def test_a_stop_that_fails_is_said_unless_nothing_runs(
     (tmp_path / "shown").write_text("Id=hecto@9.service\nActiveState=active\n")
     with pytest.raises(FleetError, match=r"could not stop hecto@9.service: Unit .* They are left as they are"):
         Systemd().stop([9])
+
+
+def test_what_an_instance_logged_is_shown_as_a_person_reads_it() -> None:
+    line = '{"level":"error","message":"Worker failed","exception":"Traceback\\nImportError: no","release":"1a"}'
+    assert said(line) == ["Worker failed", "Traceback", "ImportError: no"]
+    assert said("Started hecto@7.service") == ["Started hecto@7.service"]
+    assert said("7") == ["7"]
 
 
 def test_the_last_words_of_an_instance(calls: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from hecto.core import clock, outbox, unit_of_work
+from hecto.core import clock, logs, outbox, trail, unit_of_work
 from hecto.core.errors import FieldError, Invalid, Unauthenticated
 from hecto.core.live import SESSION_CHANGED, SESSION_ENDED, session_room
 from hecto.core.outbox import Message
@@ -26,8 +25,6 @@ from hecto.core.security import (
 from hecto.core.services import Services
 from hecto.modules.users import service
 from hecto.modules.users.models import User, UserSession
-
-log = logging.getLogger(__name__)
 
 BROWSER = "browser"
 API = "api"
@@ -74,9 +71,15 @@ def sign_in(shared: Services, kind: str, email: str, password: str, address: str
     shared.sign_in_throttle.take(account, ATTEMPTS_PER_ACCOUNT, "attempts to sign in to this account")
     right = verify_password(user.password_hash if user else None, password)
     if user is None or not right or not user.active:
+        # Not what was typed as the address: some type their password there.
+        refused = logs.fields(account=user.id if user else None, address=address)
+        logs.security.warning("a sign-in was refused", extra=refused)
         raise Unauthenticated(WRONG)
     shared.sign_in_throttle.clear(account)
-    return unit_of_work.run(shared.database, lambda session: _open(shared, session, user, kind, address, user_agent))
+    found = unit_of_work.run(shared.database, lambda session: _open(shared, session, user, kind, address, user_agent))
+    trail.identify(user.id)
+    logs.security.info("signed in", extra=logs.fields(kind=kind, address=address))
+    return found
 
 
 def _attempts(account: int | str) -> str:
@@ -130,6 +133,7 @@ def refresh(shared: Services, session: Session, token: str) -> tuple[SignIn, str
     if not fits and not (repeats and now - found.rotated_at <= REFRESH_GRACE):
         # What was made up ends nothing, or everybody who knows the id of a sign-in could end it.
         if repeats or shared.tokens.is_refresh_secret(session_id, secret):
+            logs.security.warning("a refresh token came again", extra=logs.fields(account=found.user_id))
             raise StolenToken(session_id)
         raise Unauthenticated("The refresh token has ended. Sign in again.")
     user = service.get(session, found.user_id)
@@ -150,7 +154,7 @@ class StolenToken(Unauthenticated):
         self.session_id = session_id
 
 
-def sign_out(shared: Services, session: Session, session_ids: list[str]) -> None:
+def sign_out(shared: Services, session: Session, session_ids: list[str], account: int | None = None) -> None:
     """End sign-ins, on every instance at once."""
     session.execute(
         update(UserSession)
@@ -160,11 +164,13 @@ def sign_out(shared: Services, session: Session, session_ids: list[str]) -> None
     for session_id in session_ids:
         ended = Message(session_room(session_id), SESSION_ENDED, {})
         outbox.tell(session, f"session:{session_id}", [ended], drops=[f"revoked:{session_id}"])
+    said = logs.fields(number=len(session_ids)) if account is None else logs.fields(account=account)
+    unit_of_work.after_commit(session, lambda: logs.security.info("sign-ins were ended", extra=said))
 
 
 def sign_out_everywhere(shared: Services, session: Session, user_id: int) -> None:
     """End every sign-in of a user."""
-    sign_out(shared, session, open_sessions(session, user_id))
+    sign_out(shared, session, open_sessions(session, user_id), user_id)
 
 
 def look_up_again(shared: Services, session: Session, user_id: int) -> None:
@@ -202,6 +208,7 @@ def change_password(shared: Services, session: Session, actor: Actor, current: s
     service.set_password(session, actor, fresh)
     sign_out(shared, session, [found for found in open_sessions(session, actor.id) if found != actor.session_id])
     unit_of_work.after_commit(session, lambda: shared.sign_in_throttle.clear(account))
+    unit_of_work.after_commit(session, lambda: logs.security.info("a password was changed"))
 
 
 def _not_current() -> Invalid:
