@@ -26,6 +26,8 @@ from control.tools import ensure_tools
 from control.top import show
 
 Handler = Callable[[argparse.Namespace], int]
+# Adds a command: its name, what it runs and what it is for.
+Adder = Callable[[str, Handler, str], argparse.ArgumentParser]
 FLEET = "/opt/hecto/current/bin/hecto-fleet"
 # Inventories of the sites that ./hecto makes.
 LOCAL = ("local", "local-cluster")
@@ -245,6 +247,15 @@ def parser() -> argparse.ArgumentParser:
         one.set_defaults(run=run)
         return one
 
+    _for_the_site(command)
+    _for_looking(command)
+    _for_the_fleet(command)
+    _for_the_proof(command)
+    return whole
+
+
+def _for_the_site(command: Adder) -> None:
+    """What makes a site, and what it is made of."""
     one = command("up", up, "make or start the site and bring it to what the sources say")
     one.add_argument(
         "--instances", type=_instances, metavar="N", help="instances to run, remembered for the next time (default 4)"
@@ -254,6 +265,15 @@ def parser() -> argparse.ArgumentParser:
     command("down", down, "stop the host; its data stays")
     one = command("destroy", destroy, "remove the host and its data; asks first")
     one.add_argument("--yes", action="store_true", help="do not ask")
+    one = command("plan", plan, "print how an inventory's hosts would be shared out, without touching one")
+    one.add_argument("-i", "--inventory", required=True, metavar="INVENTORY", help="for example inventory/single")
+    one = command("release", release, "build the release that hosts install; the playbook does it by itself")
+    one.add_argument("--suite", choices=SUITES, help="Debian release to build for (default: the site's)")
+    one.add_argument("--json", action="store_true", help="for programs")
+
+
+def _for_looking(command: Adder) -> None:
+    """What shows how a site is."""
     one = command("status", status, "show every instance; exit code 1 where one is not ready")
     one.add_argument("--json", action="store_true", help="for programs")
     one.add_argument("--watch", action="store_true", help="one host again every second, until Ctrl-C")
@@ -262,18 +282,6 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--json", action="store_true", help="one snapshot, for programs")
     one.add_argument("--once", action="store_true", help="one look and no more")
     one.add_argument("--every", type=_pause, default=2.0, metavar="S", help="seconds between two looks (default 2)")
-    one = command("deploy", roll_out, "move the fleet to the release of these sources, without a failed request")
-    _taking_over(one)
-    one = command("restart", restart, "restart every instance, a batch at a time, without a failed request")
-    _taking_over(one)
-    one = command("rollback", rollback, "move the fleet back to a release that is still on the host")
-    one.add_argument(
-        "release", nargs="?", metavar="RELEASE", help="which one (default: the last good one before the current)"
-    )
-    _taking_over(one)
-    one = command("scale", scale, "run more or fewer instances, without a failed request; remembered for the next time")
-    one.add_argument("instances", type=_instances, metavar="N", help="how many")
-    _taking_over(one)
     one = command("history", history, "show who deployed, restarted, rolled back or scaled, and how it ended")
     one.add_argument("--json", action="store_true", help="for programs")
     _of_host(one)
@@ -291,11 +299,26 @@ def parser() -> argparse.ArgumentParser:
     one = command("exec", execute, "run a command on a host as root")
     _of_host(one)
     one.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND")
-    one = command("plan", plan, "print how an inventory's hosts would be shared out, without touching one")
-    one.add_argument("-i", "--inventory", required=True, metavar="INVENTORY", help="for example inventory/single")
-    one = command("release", release, "build the release that hosts install; the playbook does it by itself")
-    one.add_argument("--suite", choices=SUITES, help="Debian release to build for (default: the site's)")
-    one.add_argument("--json", action="store_true", help="for programs")
+
+
+def _for_the_fleet(command: Adder) -> None:
+    """What changes a site that people work on."""
+    one = command("deploy", roll_out, "move the fleet to the release of these sources, without a failed request")
+    _taking_over(one)
+    one = command("restart", restart, "restart every instance, a batch at a time, without a failed request")
+    _taking_over(one)
+    one = command("rollback", rollback, "move the fleet back to a release that is still on the host")
+    one.add_argument(
+        "release", nargs="?", metavar="RELEASE", help="which one (default: the last good one before the current)"
+    )
+    _taking_over(one)
+    one = command("scale", scale, "run more or fewer instances, without a failed request; remembered for the next time")
+    one.add_argument("instances", type=_instances, metavar="N", help="how many")
+    _taking_over(one)
+
+
+def _for_the_proof(command: Adder) -> None:
+    """What proves and measures."""
     one = command("test", test, "run everything that CI runs")
     one.add_argument(
         "stages", nargs="*", metavar="STAGE", help=f"only these of: {', '.join(stage.name for stage in STAGES)}"
@@ -305,7 +328,6 @@ def parser() -> argparse.ArgumentParser:
     one = command("bench", bench, "measure on a site of its own what takes long; writes bench/results")
     one.add_argument("name", choices=sorted(BENCHES))
     one.add_argument("words", nargs=argparse.REMAINDER, metavar="OPTION", help="its own options; --help shows them")
-    return whole
 
 
 def _taking_over(one: argparse.ArgumentParser) -> None:
