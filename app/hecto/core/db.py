@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 import psycopg2.extensions
 from gevent.socket import wait_read, wait_write
-from sqlalchemy import BigInteger, DateTime, Engine, Identity, MetaData, create_engine, event
+from sqlalchemy import BigInteger, DateTime, Engine, Identity, MetaData, create_engine, event, exc
 from sqlalchemy.engine import URL, Connection, ExceptionContext
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from hecto.core import clock
 from hecto.settings import Settings
@@ -82,6 +82,25 @@ def _wait(connection: Any, timeout: float | None = None) -> None:
         raise psycopg2.OperationalError(f"the database did not answer for {bound:.0f} s") from error
 
 
+class Pool(QueuePool):
+    """The pool of one process, which counts how long somebody waited for a connection, and for how many in vain."""
+
+    waited_seconds = 0.0
+    timeouts = 0
+
+    def _do_get(self) -> ConnectionPoolEntry:
+        if self.checkedout() < self.size():
+            return super()._do_get()
+        begun = time.monotonic()
+        try:
+            return super()._do_get()
+        except exc.TimeoutError:
+            self.timeouts += 1
+            raise
+        finally:
+            self.waited_seconds += time.monotonic() - begun
+
+
 class Database:
     """The engine of one process. Connections are made on first use, so it may be built before a fork."""
 
@@ -99,6 +118,7 @@ class Database:
                 query={"host": settings.database_host, "port": str(settings.database_port)},
             ),
             connect_args={"application_name": f"hecto {settings.instance_name}"},
+            poolclass=Pool,
             pool_size=settings.database_pool,
             # The budget counts pool_size connections an instance and no more.
             max_overflow=0,
@@ -124,16 +144,15 @@ class Database:
         with self.engine.connect() as connection:
             connection.exec_driver_sql("SELECT 1")
 
-    def connections_in_use(self) -> int:
-        """How many connections of the pool are in somebody's hands."""
-        pool = self.engine.pool
-        assert isinstance(pool, QueuePool)
-        return pool.checkedout()
+    @property
+    def pool(self) -> Pool:
+        """The connections of this process."""
+        assert isinstance(self.engine.pool, Pool)
+        return self.engine.pool
 
     def is_full(self) -> bool:
         """Whether whoever needs a connection now has to wait for one."""
-        assert isinstance(self.engine.pool, QueuePool)
-        return self.connections_in_use() >= self.engine.pool.size()
+        return self.pool.checkedout() >= self.pool.size()
 
     def restarts(self) -> bool:
         """Whether connections are refused since so short a time that they may be made again in a moment."""
