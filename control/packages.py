@@ -91,6 +91,14 @@ def for_tests() -> list[Need]:
     ]
 
 
+def for_rules() -> list[Need]:
+    """What tries the alert rules: the checkers that come with the servers. Neither server is started."""
+    return [
+        Need("to try the alert rules", ("prometheus",), ("promtool",)),
+        Need("to check where alerts go", ("prometheus-alertmanager",), ("amtool",)),
+    ]
+
+
 def for_peers() -> list[Need]:
     """What the benchmark of real-time servers compares ours with. An installed Node.js is kept."""
     return [Need("to run Socket.IO's own server beside ours", ("nodejs", "npm"), ("node", "npm"))]

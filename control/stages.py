@@ -60,6 +60,7 @@ def lint() -> list[Command]:
 
 def unit() -> list[Command]:
     """Tests of single parts and of the structure."""
+    packages.install(packages.for_rules())
     return [_pytest("tests/unit", "tests/architecture", "-n", "auto")]
 
 

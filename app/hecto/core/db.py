@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 import psycopg2.extensions
 from gevent.socket import wait_read, wait_write
-from sqlalchemy import BigInteger, DateTime, Engine, Identity, MetaData, create_engine, event
+from sqlalchemy import BigInteger, DateTime, Engine, Identity, MetaData, create_engine, event, exc
 from sqlalchemy.engine import URL, Connection, ExceptionContext
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from hecto.core import clock, trail
 from hecto.settings import Settings
@@ -97,6 +97,7 @@ def _engine(settings: Settings, host: str, pool: int) -> Engine:
             query={"host": host, "port": str(settings.database_port)},
         ),
         connect_args={"application_name": settings.database_client},
+        poolclass=Pool,
         pool_size=pool,
         # The budget counts pool_size connections an instance and no more.
         max_overflow=0,
@@ -140,6 +141,25 @@ class TrailCursor(psycopg2.extensions.cursor):  # type: ignore[misc]
             here.database_seconds += time.perf_counter() - begun
 
 
+class Pool(QueuePool):
+    """The pool of one process, which counts how long somebody waited for a connection, and for how many in vain."""
+
+    waited_seconds = 0.0
+    timeouts = 0
+
+    def _do_get(self) -> ConnectionPoolEntry:
+        if self.checkedout() < self.size():
+            return super()._do_get()
+        begun = time.monotonic()
+        try:
+            return super()._do_get()
+        except exc.TimeoutError:
+            self.timeouts += 1
+            raise
+        finally:
+            self.waited_seconds += time.monotonic() - begun
+
+
 class Database:
     """The engine of one process. Connections are made on first use, so it may be built before a fork."""
 
@@ -173,21 +193,15 @@ class Database:
         with self.engine.connect() as connection:
             connection.exec_driver_sql("SELECT 1")
 
-    def connections_in_use(self) -> int:
-        """How many connections of the pool are in somebody's hands."""
-        pool = self.engine.pool
-        assert isinstance(pool, QueuePool)
-        return pool.checkedout()
-
     @property
-    def size(self) -> int:
-        """How many connections the pool may have."""
-        assert isinstance(self.engine.pool, QueuePool)
-        return self.engine.pool.size()
+    def pool(self) -> Pool:
+        """The connections of this process."""
+        assert isinstance(self.engine.pool, Pool)
+        return self.engine.pool
 
     def is_full(self) -> bool:
         """Whether whoever needs a connection now has to wait for one."""
-        return self.connections_in_use() >= self.size
+        return self.pool.checkedout() >= self.pool.size()
 
     def restarts(self) -> bool:
         """Whether connections are refused since so short a time that they may be made again in a moment."""

@@ -109,4 +109,6 @@ def metrics() -> Response:
     """Metrics for Prometheus, on the loopback socket of the instance; nginx comes by the unix socket and gets 404."""
     if local_socket(request.environ).startswith("/"):
         abort(404)
-    return Response(services().metrics.render(), content_type="text/plain; version=0.0.4; charset=utf-8")
+    shared = services()
+    content = shared.metrics.render(listening=shared.socketio_healthy())
+    return Response(content, content_type="text/plain; version=0.0.4; charset=utf-8")

@@ -84,8 +84,8 @@ class Heartbeat:
             "requests_per_second": _rate(instance.requests, before[1] if before else None, passed),
             "errors_per_second": _rate(instance.errors, before[2] if before else None, passed),
             "memory": resident(),
-            "pool_in_use": self._database.connections_in_use(),
-            "pool_size": self._database.size,
+            "pool_in_use": self._database.pool.checkedout(),
+            "pool_size": self._database.pool.size(),
             **instance.describe_live(),
             "events_per_second": _rate(self._events, before[3] if before else None, passed),
         }

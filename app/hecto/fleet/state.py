@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hecto.fleet import metrics
 from hecto.fleet.errors import StateError
 
 FORMAT = 1
@@ -102,22 +103,33 @@ def load(path: Path) -> State:
 
 def save(path: Path, state: State) -> None:
     """Replace the file in one step, on disk before anything is done that it speaks of. Raises StateError."""
-    fresh = path.with_name(f".{path.name}.new")
     try:
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            json.dump({"format": FORMAT, **asdict(state)}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(fresh, path)
+        _replace(path, json.dumps({"format": FORMAT, **asdict(state)}), 0o600)
     except OSError as error:
-        # On a full disk what is half-written would only take room.
-        with suppress(OSError):
-            fresh.unlink()
         raise StateError(
             f"{path} cannot be written: {error.strerror}. Nothing more was done, the instances are left as they are. "
             "Make room (df -h), then run this again: it goes on where this run stopped."
         ) from None
+    # Beside it, for Prometheus. It must stop nobody: a roll that cannot tell how far it is goes on.
+    with suppress(OSError):
+        _replace(path.with_suffix(".prom"), metrics.render(state), 0o644)
+
+
+def _replace(path: Path, text: str, mode: int) -> None:
+    fresh = path.with_name(f".{path.name}.new")
+    try:
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
+        with os.fdopen(descriptor, "w") as file:
+            os.fchmod(descriptor, mode)
+            file.write(text)
+            file.flush()
+            os.fsync(descriptor)
+        os.replace(fresh, path)
+    except OSError:
+        # On a full disk what is half-written would only take room.
+        with suppress(OSError):
+            fresh.unlink()
+        raise
 
 
 def _release(value: Any) -> str | None:

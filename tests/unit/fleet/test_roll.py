@@ -1,6 +1,5 @@
 """Rolls: a canary, then a few at a time, and back when the new release does not work out."""
 
-import json
 import os
 import signal
 import threading
@@ -285,7 +284,7 @@ def test_a_full_disk_stops_a_roll_before_it_begins(
         move(host, NEW)
     monkeypatch.undo()
     assert processes.calls == []
-    assert sorted(path.name for path in layout.state.iterdir()) == ["fleet.json", "pins"]
+    assert sorted(path.name for path in layout.state.iterdir()) == ["fleet.json", "fleet.prom", "pins"]
     assert_all_on(layout, processes, OLD, 2)
 
 
@@ -307,7 +306,7 @@ def test_a_disk_that_fills_in_mid_roll_keeps_nothing_from_serving(
 
 
 def _fill(monkeypatch: pytest.MonkeyPatch) -> None:
-    def dump(*_: object) -> None:
+    def fsync(_: int) -> None:
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr(json, "dump", dump)
+    monkeypatch.setattr(os, "fsync", fsync)
