@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from control import deploy, host, operations, playbook
+from control import backups, deploy, host, operations, playbook
 from control.bench import BENCHES, run_bench
 from control.podman import inspect, running
 from control.progress import Failure, say, step
@@ -270,6 +270,7 @@ def parser() -> argparse.ArgumentParser:
     one = command("scale", scale, "run more or fewer instances, without a failed request; remembered for the next time")
     one.add_argument("instances", type=_instances, metavar="N", help="how many")
     _taking_over(one)
+    backups.register(command, _alone)
     one = command("history", history, "show who deployed, restarted, rolled back or scaled, and how it ended")
     one.add_argument("--json", action="store_true", help="for programs")
     _of_host(one)
