@@ -31,7 +31,6 @@ class Alone(Protocol):
     def __call__(self, site: Site, *, wait: bool = True) -> AbstractContextManager[None]: ...
 
 
-LOCAL = ("-i", "inventory/local")
 # Of the state directory: what cannot be made again. Logs, packages and the release's caches can.
 KEPT = ("secrets", "tls", "ca", "host.json", "ssh_key", "ssh_key.pub", "known_hosts")
 CIPHER = ("-aes-256-cbc", "-pbkdf2", "-iter", "600000", "-salt")
@@ -49,7 +48,7 @@ def back_up(site: Site, options: argparse.Namespace) -> None:
         say(f"  {options.check_secrets} can be read and is what is in use.")
     else:
         _ready(site)
-        run_playbook("backup.yml", [*LOCAL, "--extra-vars", json.dumps({"backup_full": options.full})], site)
+        run_playbook("backup.yml", ["--extra-vars", json.dumps({"backup_full": options.full})], site)
         subprocess.run(host.ssh_command(site, "hecto-backup list"), check=False)
 
 
@@ -71,7 +70,7 @@ def restore(site: Site, options: argparse.Namespace) -> int:
         return 1
     else:
         variables["backup_restore_confirm"] = "yes"
-    run_playbook("restore.yml", [*LOCAL, "--extra-vars", json.dumps(variables)], site)
+    run_playbook("restore.yml", ["--extra-vars", json.dumps(variables)], site)
     _show_end(site.log / "restore.log")
     return 0
 

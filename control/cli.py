@@ -260,8 +260,7 @@ def parser() -> argparse.ArgumentParser:
     _of_host(one, "all")
     one = command("deploy", roll_out, "move the fleet to the release of these sources, without a failed request")
     _taking_over(one)
-    one = command("restart", restart, "restart every instance, a batch at a time, without a failed request")
-    _taking_over(one)
+    _taking_over(command("restart", restart, "restart every instance, a batch at a time, without a failed request"))
     one = command("rollback", rollback, "move the fleet back to a release that is still on the host")
     one.add_argument(
         "release", nargs="?", metavar="RELEASE", help="which one (default: the last good one before the current)"

@@ -33,6 +33,8 @@ class Host:
         self.has_patroni = self.unit == "patroni.service"
         self.port = int(settings["port"])
         self.takes = bool(settings["takes"])
+        # The repository's host finds the primary among all hosts of the database; any other knows its own alone.
+        self.sees_all = bool(settings["sees_all"])
         self.has_database = bool(settings["has_database"])
         self.programs = Path(f"/usr/lib/postgresql/{self.version}/bin")
 

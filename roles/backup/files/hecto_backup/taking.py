@@ -21,9 +21,10 @@ def begin(host: Host) -> dict[str, Any]:
                 "-e backup_restore_confirm=yes, then site.yml again. To begin with an empty database instead, give it "
                 "another name in backup_stanza; the old backups stay where they are"
             )
+    if not host.takes:
+        return {"changed": False, "first": False}
     host.pgbackrest("stanza-create")
-    if host.has_database:
-        host.pgbackrest("check")
+    host.pgbackrest("check")
     return {"changed": True, "first": host.info()["status"]["code"] == NO_BACKUP_YET}
 
 
@@ -43,7 +44,7 @@ def take(host: Host, *, full: bool) -> dict[str, Any]:
     """Take a backup. A standby leaves it to the primary."""
     if not host.takes:
         raise Trouble("backups of this site are taken on its repository host (group backup of the inventory)")
-    if host.has_database and host.psql("SELECT pg_is_in_recovery()", database="postgres") == "t":
+    if not host.sees_all and host.psql("SELECT pg_is_in_recovery()", database="postgres") == "t":
         return {"changed": False, "message": "this is a standby: the primary takes the backup"}
     with alone():
         host.pgbackrest("backup", f"--type={'full' if full else 'incr'}", echo=True)
