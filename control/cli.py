@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from control import deploy, host, operations, playbook
+from control import backups, deploy, host, operations, playbook
 from control import logs as journal
 from control.bench import BENCHES, run_bench
 from control.podman import inspect, running
@@ -305,8 +305,7 @@ def _for_the_fleet(command: Adder) -> None:
     """What changes a site that people work on."""
     one = command("deploy", roll_out, "move the fleet to the release of these sources, without a failed request")
     _taking_over(one)
-    one = command("restart", restart, "restart every instance, a batch at a time, without a failed request")
-    _taking_over(one)
+    _taking_over(command("restart", restart, "restart every instance, a batch at a time, without a failed request"))
     one = command("rollback", rollback, "move the fleet back to a release that is still on the host")
     one.add_argument(
         "release", nargs="?", metavar="RELEASE", help="which one (default: the last good one before the current)"
@@ -315,6 +314,7 @@ def _for_the_fleet(command: Adder) -> None:
     one = command("scale", scale, "run more or fewer instances, without a failed request; remembered for the next time")
     one.add_argument("instances", type=_instances, metavar="N", help="how many")
     _taking_over(one)
+    backups.register(command, _alone)
 
 
 def _for_the_proof(command: Adder) -> None:

@@ -15,7 +15,7 @@ from control.site import ROOT
 from control.tools import environment, tool
 
 TEST_SITE = "test"
-SCENARIOS = {"default": "trixie", "bookworm": "bookworm", "deploy": "trixie"}
+SCENARIOS = {"default": "trixie", "bookworm": "bookworm", "deploy": "trixie", "backup": "trixie"}
 # Hosts that tests boot get ports that are free at that moment, so nothing of the machine's owner is in the way.
 ANY_PORT = {"HECTO_HTTPS_PORT": "0", "HECTO_HTTP_PORT": "0", "HECTO_SSH_PORT": "0"}
 
@@ -120,6 +120,13 @@ STAGES = (
         molecule("deploy"),
         needs_host=True,
         minutes=25,
+    ),
+    Stage(
+        "molecule-backup",
+        "the database lost and restored, a bad DELETE undone",
+        molecule("backup"),
+        needs_host=True,
+        minutes=20,
     ),
 )
 # What may be left when a run is interrupted.

@@ -13,18 +13,30 @@ import redis
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from hecto import settings
+from hecto import after_restore, settings
 from hecto.application import registry
+from hecto.core import checks
+from hecto.core.checks import Check
 from hecto.core.db import Database
 from hecto.core.errors import DomainError
 from hecto.core.permissions import system
 from hecto.core.security import hash_password
 from hecto.core.store import Store
 from hecto.core.unit_of_work import read, run
-from hecto.migrations import migrate
+from hecto.migrations import migrate, revisions
+from hecto.modules.messages import checks as messages_checks
+from hecto.modules.tasks import checks as tasks_checks
+from hecto.modules.users import checks as users_checks
 from hecto.modules.users import service
 from hecto.realtime.stream import Stream
 from hecto.settings import Settings, SettingsError
+
+# What each module says of its own data.
+MODULE_CHECKS = (users_checks.CHECKS, tasks_checks.CHECKS, messages_checks.CHECKS)
+
+
+class NotWhole(Exception):
+    """Something that must hold of the data does not."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -39,6 +51,9 @@ def main(arguments: list[str] | None = None) -> int:
         chosen.run(found, chosen)
     except migrate.Refused as refusal:
         print(f"hecto: {refusal}", file=sys.stderr)
+        return 1
+    except NotWhole as faults:
+        print(f"hecto: {faults}", file=sys.stderr)
         return 1
     except DomainError as error:
         print(f"hecto: {error.title}: {error.detail}", file=sys.stderr)
@@ -67,6 +82,14 @@ def parser() -> argparse.ArgumentParser:
     one = commands.add_parser("announce", help="tell open pages that a release has been deployed")
     one.add_argument("release", metavar="RELEASE")
     one.set_defaults(run=_announce)
+    one = commands.add_parser("check-data", help="see that what must hold of the data does; exit code 1 where not")
+    one.add_argument("--json", action="store_true", help="for programs")
+    one.set_defaults(run=_check_data)
+    one = commands.add_parser(
+        "after-restore",
+        help="bring Redis and sign-ins into line with a database that was restored; no instance may run",
+    )
+    one.set_defaults(run=_after_restore)
     users = commands.add_parser("users", help="users").add_subparsers(dest="action", required=True)
     users.add_parser("list", help="show every user").set_defaults(run=_list_users)
     return top
@@ -83,8 +106,10 @@ def set_up(
     pending = migrate.pending(database.engine)
     migrate.judge(pending, running, migrate.schema(database.engine).current)
     if check:
-        return {"changed": bool(pending), "migrations": pending, "check": True}
+        return {"changed": bool(pending) or _checks_are_due(database), "migrations": pending, "check": True}
     migrate.upgrade(database.engine, say)
+    with database.engine.begin() as connection:
+        checked = checks.install(connection, data_checks())
 
     def work(session: Any) -> dict[str, Any]:
         roles = [
@@ -107,7 +132,18 @@ def set_up(
         return {"roles": roles, "administrator": administrator}
 
     done = run(database, work)
-    return {"changed": bool(pending or done["roles"] or done["administrator"]), "migrations": pending, **done}
+    changed = bool(pending or checked or done["roles"] or done["administrator"])
+    return {"changed": changed, "migrations": pending, **done}
+
+
+def data_checks() -> list[Check]:
+    """Everything that must hold of the data, by this release."""
+    return checks.all_of(migrate.metadata(), revisions.known()[-1], MODULE_CHECKS)
+
+
+def _checks_are_due(database: Database) -> bool:
+    with database.engine.connect() as connection:
+        return checks.differs(connection, data_checks())
 
 
 def _set_up(found: Settings, chosen: argparse.Namespace) -> None:
@@ -136,6 +172,25 @@ def _schema(found: Settings, chosen: argparse.Namespace) -> None:
 
 def _announce(found: Settings, chosen: argparse.Namespace) -> None:
     print(json.dumps({"changed": Stream(Store(found)).announce(chosen.release)}))
+
+
+def _check_data(found: Settings, chosen: argparse.Namespace) -> None:
+    database = Database(found)
+    psycopg2.extensions.set_wait_callback(None)  # it may read every table
+    with database.engine.connect() as connection:
+        done = checks.run(connection)
+    faults = [one for one in done if one.faults]
+    if chosen.json:
+        print(json.dumps({"checks": len(done), "faults": [asdict(one) for one in faults]}))
+    if faults:
+        lines = "\n".join(f"  - {one.name}: {one.faults}, such as {one.example}" for one in faults)
+        raise NotWhole(f"the data is not whole. Look into it before anything else changes it:\n{lines}")
+    if not chosen.json:
+        print(f"The data is whole: {len(done)} checks found nothing.")
+
+
+def _after_restore(found: Settings, _: argparse.Namespace) -> None:
+    print(json.dumps(after_restore.settle(Database(found), Store(found))))
 
 
 def _list_users(found: Settings, _: argparse.Namespace) -> None:

@@ -1,0 +1,93 @@
+"""What this host is told of its database, and the programs that are asked about it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+STATE = Path("/var/lib/hecto/backup")
+LOCK = Path("/run/pgbackrest/hecto-backup.lock")
+STANZA_IS_FINE, NO_BACKUP_YET = 0, 2  # codes of `pgbackrest info`
+
+
+class Trouble(Exception):
+    """What happened, what it means, what to do."""
+
+
+class Host:
+    """What role backup has written down, and the programs that are asked."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self.stanza = str(settings["stanza"])
+        self.database = str(settings["database"])
+        self.version = int(settings["version"])
+        self.data = Path(settings["data"])
+        self.unit = str(settings["unit"])
+        self.has_patroni = self.unit == "patroni.service"
+        self.port = int(settings["port"])
+        self.takes = bool(settings["takes"])
+        # The repository's host finds the primary among all hosts of the database; any other knows its own alone.
+        self.sees_all = bool(settings["sees_all"])
+        self.has_database = bool(settings["has_database"])
+        self.programs = Path(f"/usr/lib/postgresql/{self.version}/bin")
+
+    def pgbackrest(self, *words: str, echo: bool = False) -> str:
+        """Run pgBackRest for this site's stanza; where `echo`, what it says goes to the journal as well."""
+        return as_postgres("pgbackrest", f"--stanza={self.stanza}", "--log-level-console=warn", *words, echo=echo)
+
+    def psql(self, statement: str, *, directory: str = "/run/postgresql", port: int = 0, database: str = "") -> str:
+        """Ask a server on this host, by its socket."""
+        where = [f"--host={directory}", f"--port={port or self.port}", f"--dbname={database or self.database}"]
+        words = [*where, "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1", "--command"]
+        return as_postgres(str(self.programs / "psql"), *words, statement)
+
+    def info(self) -> dict[str, Any]:
+        """What is in the repository."""
+        found = json.loads(self.pgbackrest("info", "--output=json") or "[]")
+        return dict(found[0]) if found else {"status": {"code": 1}, "backup": [], "db": []}
+
+    def system(self, data: Path) -> dict[str, str]:
+        """What pg_controldata says about a directory."""
+        lines = as_postgres(str(self.programs / "pg_controldata"), "--pgdata", str(data)).splitlines()
+        return {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def as_postgres(*words: str, echo: bool = False) -> str:
+    """Run a program as the user postgres and return what it printed; its complaint becomes ours."""
+    command = ["runuser", "--user=postgres", "--", *words] if os.geteuid() == 0 else list(words)
+    done = subprocess.run(
+        command, text=True, capture_output=True, check=False, cwd="/", env={**os.environ, "LC_ALL": "C.UTF-8"}
+    )
+    if echo and done.stdout.strip():
+        print(done.stdout.strip(), file=sys.stderr)
+    if done.returncode != 0:
+        said = (done.stderr.strip() or done.stdout.strip())[-2000:]
+        raise Trouble(f"{Path(words[0]).name} failed with exit code {done.returncode}: {said}")
+    return done.stdout.strip()
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """One backup, test or restore at a time; whoever comes second waits."""
+    LOCK.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    descriptor = os.open(LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.write_text(text)
+    fresh.chmod(0o644)
+    fresh.replace(path)

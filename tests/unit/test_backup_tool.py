@@ -1,0 +1,148 @@
+"""What hecto-backup decides by itself; that it brings a database back is proven on a host, by molecule/backup."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+ROLE = Path(__file__).resolve().parents[2] / "roles/backup"
+
+
+def _load(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def tool() -> Iterator[tuple[ModuleType, ModuleType, ModuleType]]:
+    """Its modules, which find each other in their own directory, as on a host."""
+    program = ROLE / "files/hecto_backup"
+    sys.path.insert(0, str(program))
+    names = ("host", "taking", "recovery")
+    loaded = []
+    try:
+        for name in names:
+            loaded.append(_load(program / f"{name}.py"))
+            sys.modules[name] = loaded[-1]
+        yield tuple(loaded)
+    finally:
+        sys.path.remove(str(program))
+        for name in names:
+            sys.modules.pop(name, None)
+
+
+DAY = 86400
+
+
+def backup(kind: str, stop: float, *, error: bool = False) -> dict[str, Any]:
+    """As `pgbackrest info --output=json` says it."""
+    size = {"size": 30_000_000, "repository": {"delta": 4_000_000}}
+    return {"label": f"{kind}-{stop:.0f}", "type": kind, "timestamp": {"stop": int(stop)}, "info": size, "error": error}
+
+
+class Repository:
+    """A host whose repository holds these backups."""
+
+    def __init__(self, *backups: dict[str, Any], system: int = 1) -> None:
+        self.backups, self.number, self.has_database, self.data = backups, system, True, Path("/data")
+
+    def info(self) -> dict[str, Any]:
+        return {"status": {"code": 0}, "backup": list(self.backups), "db": [{"system-id": 1}]}
+
+    def system(self, data: Path) -> dict[str, str]:
+        return {"Database system identifier": str(self.number)}
+
+    def psql(self, statement: str, **_: Any) -> str:
+        return "1234.5|7"
+
+
+def test_a_time_that_cannot_be_had_is_refused_before_anything_is_touched(tool):
+    host, _, recovery = tool
+    now = time.time()
+    repository = Repository(backup("full", now - DAY), backup("incr", now - DAY / 2))
+    for target, why in (
+        ("yesterday", "no point in time"),
+        ("2026-11-29 10:00:00", "with its zone"),
+        ("2020-01-01 10:00:00+00", "before the end of the oldest backup"),
+        ("2199-01-01 10:00:00Z", "has not come yet"),
+    ):
+        with pytest.raises(host.Trouble, match=why):
+            recovery.check_target(repository, target)
+    with pytest.raises(host.Trouble, match="no backup to restore"):
+        recovery.check_target(Repository(), "latest")
+
+
+@pytest.mark.parametrize("zone", ["+00", "+0000", "+00:00", "Z"])
+def test_a_time_within_is_taken(tool, zone):
+    _, _, recovery = tool
+    moment = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(time.time() - 60)) + zone
+    recovery.check_target(Repository(backup("full", time.time() - DAY)), moment)
+
+
+def test_another_database_does_not_get_into_the_repository(tool):
+    host, taking, _ = tool
+    with pytest.raises(host.Trouble, match="another database") as raised:
+        taking.begin(Repository(backup("full", 1), system=2))
+    assert "restore.yml" in str(raised.value)
+
+
+def test_the_list_says_what_a_person_wants_to_know(tool):
+    _, taking, _ = tool
+    shown = taking.table(taking.described(Repository(backup("full", 0), backup("incr", DAY, error=True)))).splitlines()
+    assert "1970-01-01 00:00:00" in shown[1]
+    assert "30.0 MB" in shown[1]
+    assert shown[2].endswith("damaged")
+    assert "incremental" in shown[2]
+
+
+def test_the_monitoring_hears_of_good_backups_alone(tool, tmp_path, monkeypatch):
+    _, taking, _ = tool
+    monkeypatch.setattr(taking, "STATE", tmp_path)
+    (tmp_path / "restore-test.json").write_text(json.dumps({"success": False, "at": 99, "seconds": 5.5}))
+    repository = Repository(backup("full", 10), backup("incr", 20), backup("full", 30, error=True))
+    lines = taking.metrics(repository).splitlines()
+    assert {line for line in lines if not line.startswith("#")} == {
+        "hecto_backup_last_full_timestamp_seconds 10",
+        "hecto_backup_last_timestamp_seconds 20",
+        "hecto_backup_archive_last_timestamp_seconds 1234.5",
+        "hecto_backup_archive_failed_total 7",
+        "hecto_restore_test_success 0",
+        "hecto_restore_test_timestamp_seconds 99",
+        "hecto_restore_test_seconds 5.5",
+    }
+
+
+def test_only_what_differs_is_written(tmp_path):
+    filters = _load(ROLE / "filter_plugins/backup.py")
+    same, other, wrong_mode, missing = (tmp_path / name for name in ("same", "other", "mode", "missing"))
+    for path in (same, other, wrong_mode):
+        path.write_text("it's this\n")
+        path.chmod(0o644)
+    wrong_mode.chmod(0o600)
+    files = [{"path": str(path), "mode": "644", "text": "it's this\n"} for path in (same, other, wrong_mode, missing)]
+    files[1]["text"] = "it's that\n"
+    # The owner is root where the role works; here it is whoever tests.
+    script = filters.differing(files).replace("644 root root", f"644 {other.owner()} {other.group()}")
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == [str(other), str(wrong_mode), str(missing)]
+
+
+def test_the_look_shows_no_secret():
+    filters = _load(ROLE / "filter_plugins/backup.py")
+    script = filters.differing([{"path": "/etc/pgbackrest.conf", "mode": "640", "group": "postgres", "text": "secret"}])
+    assert "secret" not in script
+    assert hashlib.sha256(b"secret").hexdigest() in script
