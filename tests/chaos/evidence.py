@@ -1,4 +1,4 @@
-"""What there is to see on the host after a run: the database, the whole list, nginx's log, and the machine."""
+"""What there is to see on the hosts after a run: the database, the whole list, nginx's logs, and the machine."""
 
 from __future__ import annotations
 
@@ -7,27 +7,31 @@ import os
 import ssl
 import time
 import urllib.request
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
 from control.site import Site
-from tests.chaos.commands import Host
+from tests.chaos.commands import PSQL, Host
 from tests.chaos.history import State
 from tests.chaos.truth import STATEMENTS, Truth, from_rows
 
 LOG = "/var/log/nginx/access.json.log"
 # nginx writes its log a second late.
 FLUSH_SECONDS = 1.5
-# Read where it lies: a long run's log is larger than all that is to be known of it.
+# Read where it lies: a long run's log is larger than all that is to be known of it. Behind an edge that passes to other
+# hosts, their inner servers write of the same requests once more: those lead to sockets, and are left out there.
 COUNT = f"""
 import collections, json, sys
+inner = sys.argv[2:]
 found = collections.Counter()
 with open("{LOG}", encoding="utf-8", errors="replace") as log:
     log.seek(int(sys.argv[1]))
     for line in log:
         entry = json.loads(line)
-        if not entry["path"].startswith("/api/"):
+        if not entry["path"].startswith("/api/") or (inner and entry["upstream"].startswith(inner[0])):
             continue
         found["requests"] += 1
         # Tries are divided by commas, those of @panic by a colon.
@@ -65,17 +69,29 @@ class Evidence:
     machine: dict[str, str]
 
 
-def log_size(host: Host) -> int:
-    """Where nginx's log ends now."""
-    return int(host.run(f"stat -c %s {LOG}").output)
+def log_sizes(hosts: Sequence[Host]) -> dict[str, int]:
+    """Where nginx's log ends now on each host."""
+    return {host.name: int(host.run(f"stat -c %s {LOG} || echo 0").output) for host in hosts}
 
 
-def gather(host: Host, run: str, site: Site, offset: int) -> Evidence:
+def primary(hosts: Sequence[Host]) -> Host:
+    """The host whose database takes writes."""
+    for host in hosts:
+        if len(hosts) == 1 or host.run(f"{PSQL} -c 'SELECT pg_is_in_recovery()'", check=False).output.strip() == "f":
+            return host
+    raise AssertionError(f"none of {', '.join(host.name for host in hosts)} has a database that takes writes")
+
+
+def gather(hosts: Sequence[Host], run: str, site: Site, offsets: Mapping[str, int]) -> Evidence:
     """Look at everything once the load is over."""
     time.sleep(FLUSH_SECONDS)
-    tasks, lines = (host.query(statement.format(run=run)) for statement in STATEMENTS)
-    nginx = json.loads(host.run(f"python3 - {offset}", stdin=COUNT).output)
-    return Evidence(from_rows(tasks, lines), whole_list(site, run), nginx, machine(host))
+    database = primary(hosts)
+    tasks, lines = (database.query(statement.format(run=run)) for statement in STATEMENTS)
+    inner = "unix:" if len(hosts) > 1 else ""
+    nginx: Counter[str] = Counter()
+    for host in hosts:
+        nginx.update(json.loads(host.run(f"python3 - {offsets[host.name]} {inner}", stdin=COUNT).output))
+    return Evidence(from_rows(tasks, lines), whole_list(site, run), dict(nginx), machine(hosts[0]))
 
 
 def whole_list(site: Site, run: str) -> list[State]:
