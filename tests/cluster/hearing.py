@@ -19,7 +19,8 @@ CREATED, UPDATED, DELETED = "task.created", "task.updated", "task.deleted"
 # write, and not so late that nobody would take it for the reason.
 SLACK_SECONDS, LATE_SECONDS = 2.0, 120.0
 
-Place = tuple[int, int]
+Place = tuple[int, float]
+NOWHERE: Place = (-1, 0.0)
 
 
 class Fact(NamedTuple):
@@ -85,11 +86,27 @@ def parse(lines: Iterable[list[Any]]) -> list[Listener]:
         elif what == "missed":
             listener.told.append((at, len(listener.facts)))
         elif what in (CREATED, UPDATED, DELETED):
-            epoch, _, place = more[4].rpartition("-")
-            # The one that is heard first is the older one: all listeners are told of a new one by the same Redis.
-            rank = epochs.setdefault(epoch, len(epochs))
-            listener.facts.append(Fact(at, what, *more[:4], (rank, int(place))))
+            place = NOWHERE
+            if more[4]:
+                epoch, _, at_place = more[4].rpartition("-")
+                # The one that is heard first is the older one: all are told of a new one by the same Redis.
+                place = epochs.setdefault(epoch, len(epochs)), float(at_place)
+            listener.facts.append(Fact(at, what, *more[:4], place))
+    _place(found.values())
     return [found[number] for number in sorted(found)]
+
+
+def _place(listeners: Iterable[Listener]) -> None:
+    """Say where facts stand that came without an offset, as to who signed in while Redis was away: where others say."""
+    known = {fact.event: fact.place for one in listeners for fact in one.facts if fact.place != NOWHERE}
+    for listener in listeners:
+        last: Place = NOWHERE
+        for number, fact in enumerate(listener.facts):
+            if fact.place == NOWHERE:
+                # Of one that nobody can place it is only known what came before.
+                place = known.get(fact.event, (last[0], last[1] + 1e-6))
+                listener.facts[number] = fact._replace(place=place)
+            last = listener.facts[number].place
 
 
 def check(operations: Sequence[Operation], listeners: Sequence[Listener], run: str) -> Hearing:

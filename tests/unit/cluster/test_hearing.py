@@ -122,3 +122,13 @@ def test_what_was_not_acknowledged_may_be_heard_or_not() -> None:
 def test_what_others_do_on_the_site_does_not_count() -> None:
     strange = [15.0, CREATED, 900, 77, 1, "Sweep the yard", "e-0"]
     assert heard(*EVENTS, others=[strange, *EVENTS]).wrong == []
+
+
+def test_an_event_without_an_offset_stands_where_others_heard_it() -> None:
+    bare = [[*event[:-1], None] for event in EVENTS]
+    assert heard(*EVENTS[:2], *bare[2:]).wrong == []
+    assert wrong(heard(*EVENTS[:2], *bare[3:])) == ["lost"]
+    assert wrong(heard(*EVENTS[:2], bare[3], bare[2], bare[4])) == ["reordered"]
+    # Where nobody knows, it stands behind what came before.
+    unplaced = [*EVENTS[:2], *bare[2:]]
+    assert heard(*unplaced, others=unplaced).wrong == []
