@@ -39,7 +39,7 @@ def bring_up(site: Site, instances: int | None = None) -> dict[str, str]:
     wanted.save()
     keep_packages(wanted)
     with step("The site answers") as current:
-        credentials = _credentials(wanted)
+        credentials = write_credentials(wanted)
         _wait_until_healthy(wanted, Path(credentials["ca"]))
     return credentials
 
@@ -77,7 +77,8 @@ def _roll_due(site: Site) -> list[str]:
     return found
 
 
-def _credentials(site: Site) -> dict[str, str]:
+def write_credentials(site: Site) -> dict[str, str]:
+    """How to get in, kept in credentials.json in the site's directory for tools and tests."""
     line = output(ssh_command(site, "grep -h ^HECTO_ADMIN_EMAIL= /etc/hecto/hecto.env"))
     credentials = {
         "url": site.url,

@@ -15,7 +15,14 @@ from control.site import ROOT
 from control.tools import environment, tool
 
 TEST_SITE = "test"
-SCENARIOS = {"default": "trixie", "bookworm": "bookworm", "deploy": "trixie", "backup": "trixie"}
+SCENARIOS = {
+    "default": "trixie",
+    "bookworm": "bookworm",
+    "deploy": "trixie",
+    "backup": "trixie",
+    "cluster": "trixie",
+}
+CLUSTER = "cluster"  # the scenario of several hosts, which run as many instances as those of ./hecto up --cluster
 # Hosts that tests boot get ports that are free at that moment, so nothing of the machine's owner is in the way.
 ANY_PORT = {"HECTO_HTTPS_PORT": "0", "HECTO_HTTP_PORT": "0", "HECTO_SSH_PORT": "0"}
 
@@ -95,7 +102,7 @@ def molecule(scenario: str) -> Callable[[], list[Command]]:
         env = {
             "HECTO_NAME": f"molecule-{scenario}",
             "HECTO_SUITE": SCENARIOS[scenario],
-            "HECTO_INSTANCES": "4",
+            "HECTO_INSTANCES": "" if scenario == CLUSTER else "4",
             **ANY_PORT,
         }
         return [Command(["molecule", "test", "--scenario-name", scenario], env)]
@@ -128,9 +135,17 @@ STAGES = (
         needs_host=True,
         minutes=20,
     ),
+    Stage(
+        "cluster",
+        "three hosts that die under load: nothing is lost",
+        molecule(CLUSTER),
+        needs_host=True,
+        minutes=30,
+    ),
 )
 # What may be left when a run is interrupted.
 TEST_SITES = (TEST_SITE, *(f"molecule-{scenario}" for scenario in SCENARIOS))
+TEST_CLUSTER = f"molecule-{CLUSTER}"
 
 
 def site_environment() -> dict[str, str]:

@@ -19,8 +19,8 @@ from typing import TextIO
 from control import host, packages
 from control.progress import Failure, say
 from control.shell import locked
-from control.site import CACHE, ROOT, Site, load_site
-from control.stages import STAGES, TEST_SITES, Command, Stage, full_environment
+from control.site import CACHE, CLUSTER_HOSTS, ROOT, Site, load_site
+from control.stages import STAGES, TEST_CLUSTER, TEST_SITES, Command, Stage, full_environment
 from control.tools import ensure_tools
 
 LOG = CACHE / "log" / "test"
@@ -73,7 +73,8 @@ def remove_test_hosts() -> None:
 def _named(name: str) -> Site:
     kept = {key: os.environ.pop(key) for key in list(os.environ) if key.startswith("HECTO_") and key != "HECTO_PYTHON"}
     try:
-        return load_site(name)
+        # Said here: where the site's own word is gone, its hosts may still be there.
+        return load_site(name, size=CLUSTER_HOSTS if name == TEST_CLUSTER else None)
     finally:
         os.environ.update(kept)
 

@@ -18,7 +18,9 @@ from control.tools import tool
 from tests.chaos import evidence, history
 from tests.chaos.commands import Hecto, Host
 from tests.chaos.cores import Watch
+from tests.chaos.evidence import Evidence
 from tests.chaos.faults import Fault
+from tests.chaos.history import Operation
 from tests.chaos.report import Report, make
 
 # Longer than any client waits for its last answer.
@@ -70,7 +72,8 @@ class Campaign:
     def __post_init__(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
         self.random = random.Random(self.seed)
-        self.host = Host(self.site)
+        self.hosts = [Host(self.site, machine) for machine in self.site.hosts]
+        self.host = self.hosts[0]
         log = self.directory / "commands.log"
         log.unlink(missing_ok=True)
         self.hecto = Hecto(self.site, log)
@@ -83,7 +86,7 @@ class Campaign:
 
     def begin(self) -> None:
         """Start the load; comes back when every client works."""
-        self._log_end = evidence.log_end(self.host)
+        self._log_ends = evidence.log_ends(self.hosts)
         credentials = self.site.directory / "credentials.json"
         words: list[str | Path] = [tool("python"), "-m", "tests.chaos.load", credentials, self.history]
         for option, value in asdict(self.size).items():
@@ -101,6 +104,10 @@ class Campaign:
 
     def end(self) -> Report:
         """Let the load come to its end, then hold what it did against what is there."""
+        return make(self, *self.finish())
+
+    def finish(self) -> tuple[list[Operation], Evidence]:
+        """Let the load come to its end; returns what it did and what is there."""
         assert self._load is not None
         assert self._load.stdin is not None
         self._load.stdin.close()
@@ -108,8 +115,7 @@ class Campaign:
         self._load.wait(END_SECONDS)
         self.cores.stop()
         operations = list(history.read(self.history))
-        found = evidence.gather(self.host, self.run, self.site, self._log_end)
-        return make(self, operations, found)
+        return operations, evidence.gather(self.hosts, self.run, self.site, self._log_ends)
 
     def close(self) -> None:
         """Leave nothing running, whatever has happened."""
@@ -118,7 +124,8 @@ class Campaign:
             self._load.wait(END_SECONDS)
         self.cores.stop()
         self._errors.close()
-        self.host.close()
+        for host in self.hosts:
+            host.close()
 
     @contextmanager
     def phase(self, name: str, *, bounded: bool = False) -> Iterator[None]:

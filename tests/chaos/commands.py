@@ -18,6 +18,7 @@ from typing import Any
 from control.host import ssh_command
 from control.playbook import POLITELY
 from control.site import ROOT, Site
+from control.site import Host as Machine
 from control.tools import environment, tool
 
 FLEET = "/usr/local/sbin/hecto-fleet"
@@ -25,6 +26,8 @@ FLEET = "/usr/local/sbin/hecto-fleet"
 PSQL = "runuser -u postgres -- psql -X -q -A -t -v ON_ERROR_STOP=1 -d hecto"
 READY_SECONDS = 90.0
 COMMAND_SECONDS = 600.0
+# A host that lost its power says nothing any more: its connection is given up after some seconds.
+GIVE_UP = ("ServerAliveInterval=3", "ServerAliveCountMax=3")
 
 
 @dataclass(frozen=True)
@@ -46,10 +49,13 @@ class Done:
 
 
 class Host:
-    """The host by ssh, over one connection: a fault then costs the machine a few milliseconds."""
+    """A host by ssh, the first by default, over one connection: a fault then costs the machine a few milliseconds."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, machine: Machine | None = None) -> None:
         self.site = site
+        self.machine = machine or site.hosts[0]
+        # As the inventories name them.
+        self.name = f"host-{site.hosts.index(self.machine) + 1}" if site.is_cluster else "the host"
         # A path of a socket may have 107 characters at most.
         self._directory = Path(tempfile.mkdtemp(prefix="hecto-"))
 
@@ -58,8 +64,10 @@ class Host:
         subprocess.run(self._ssh("-O", "exit"), capture_output=True, check=False)
         shutil.rmtree(self._directory, ignore_errors=True)
 
-    def run(self, script: str, *, stdin: str | None = None, check: bool = True) -> Done:
-        """Run a shell script as root."""
+    def run(
+        self, script: str, *, stdin: str | None = None, check: bool = True, seconds: float = COMMAND_SECONDS
+    ) -> Done:
+        """Run a shell script as root; raises subprocess.TimeoutExpired."""
         begun = time.monotonic()
         done = subprocess.run(
             [*self._ssh(), script],
@@ -68,11 +76,11 @@ class Host:
             capture_output=True,
             text=True,
             check=False,
-            timeout=COMMAND_SECONDS,
+            timeout=seconds,
         )
         found = Done(script, done.returncode, done.stdout, done.stderr, round(time.monotonic() - begun, 2))
         if check and done.returncode != 0:
-            raise AssertionError(f"on the host, '{script}' ended with {done.returncode}: {done.stderr[-1000:]}")
+            raise AssertionError(f"on {self.name}, '{script}' ended with {done.returncode}: {done.stderr[-1000:]}")
         return found
 
     def spawn(self, script: str) -> subprocess.Popen[str]:
@@ -129,8 +137,8 @@ class Host:
         return {i["number"]: i["release"] for i in self.status()["instances"] if i["wanted"]}
 
     def _ssh(self, *options: str) -> list[str]:
-        plain = ssh_command(self.site)
-        shared = [f"ControlPath={self._directory}/ssh", "ControlMaster=auto", "ControlPersist=120"]
+        plain = ssh_command(self.site, of=self.machine)
+        shared = [f"ControlPath={self._directory}/ssh", "ControlMaster=auto", "ControlPersist=120", *GIVE_UP]
         return [plain[0], *(word for option in shared for word in ("-o", option)), *options, *plain[1:]]
 
 
@@ -143,17 +151,20 @@ class Hecto:
 
     def up(self, instances: int) -> Done:
         """Make the site and bring it to the present sources."""
-        return self._run([ROOT / "hecto", "up", "--instances", str(instances)])
+        several = ["--cluster"] if self._site.is_cluster else []
+        return self._run([ROOT / "hecto", "up", *several, "--instances", str(instances)])
 
     def deploy(self, release: Sequence[str] = ()) -> Done:
         """A rolling deploy of this checkout, or of what another command builds: the role lets a site name one."""
         if not release:
             return self._run([ROOT / "hecto", "deploy"])
         wanted = json.dumps({"hecto_release_command": list(release)})
-        playbook = ROOT / "playbooks" / "rolling-deploy.yml"
-        return self._run(
-            [*POLITELY, tool("ansible-playbook"), "-i", ROOT / "inventory" / "local", playbook, "-e", wanted]
-        )
+        return self.playbook("rolling-deploy.yml", "-e", wanted)
+
+    def playbook(self, name: str, *arguments: str) -> Done:
+        """One of the project's playbooks, as an operator runs it."""
+        playbook = ROOT / "playbooks" / name
+        return self._run([*POLITELY, tool("ansible-playbook"), "-i", self._site.inventory, playbook, *arguments])
 
     def rollback(self) -> Done:
         """Back to the last good release before the present one."""

@@ -1,4 +1,4 @@
-"""What there is to see on the host after a run: the database, the whole list, nginx's log, and the machine."""
+"""What there is to see on the hosts after a run: the database, the whole list, nginx's logs, and the machine."""
 
 from __future__ import annotations
 
@@ -7,20 +7,25 @@ import os
 import ssl
 import time
 import urllib.request
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
 from control.site import Site
-from tests.chaos.commands import Host
+from tests.chaos.commands import PSQL, Host
 from tests.chaos.history import State
 from tests.chaos.truth import STATEMENTS, Truth, from_rows
 
 # How late a line may get into the journal.
 FLUSH_SECONDS = 1.5
 # Read where it lies: a long run's log is larger than all that is to be known of it.
+# Behind an edge that passes to other hosts, their inner servers write of the same requests once more: those lead to
+# sockets, and are left out there.
 COUNT = """
 import collections, json, subprocess, sys
+inner = sys.argv[2:]
 found = collections.Counter()
 words = ["journalctl", "--identifier=nginx", "--output=cat", "--quiet", "--after-cursor", sys.argv[1]]
 with subprocess.Popen(words, stdout=subprocess.PIPE, encoding="utf-8", errors="replace") as log:
@@ -29,7 +34,7 @@ with subprocess.Popen(words, stdout=subprocess.PIPE, encoding="utf-8", errors="r
         if not line.startswith("{"):
             continue
         entry = json.loads(line)
-        if not entry["path"].startswith("/api/"):
+        if not entry["path"].startswith("/api/") or (inner and entry["upstream"].startswith(inner[0])):
             continue
         found["requests"] += 1
         # Tries are divided by commas, those of @panic by a colon.
@@ -67,18 +72,30 @@ class Evidence:
     machine: dict[str, str]
 
 
-def log_end(host: Host) -> str:
-    """Where the journal ends now."""
-    shown = host.run("journalctl --lines=0 --show-cursor --quiet").output
-    return shown.partition("-- cursor: ")[2].strip()
+def log_ends(hosts: Sequence[Host]) -> dict[str, str]:
+    """Where the journal of each host ends now."""
+    shown = {host.name: host.run("journalctl --lines=0 --show-cursor --quiet").output for host in hosts}
+    return {name: output.partition("-- cursor: ")[2].strip() for name, output in shown.items()}
 
 
-def gather(host: Host, run: str, site: Site, since: str) -> Evidence:
+def primary(hosts: Sequence[Host]) -> Host:
+    """The host whose database takes writes."""
+    for host in hosts:
+        if len(hosts) == 1 or host.run(f"{PSQL} -c 'SELECT pg_is_in_recovery()'", check=False).output.strip() == "f":
+            return host
+    raise AssertionError(f"none of {', '.join(host.name for host in hosts)} has a database that takes writes")
+
+
+def gather(hosts: Sequence[Host], run: str, site: Site, ends: Mapping[str, str]) -> Evidence:
     """Look at everything once the load is over."""
     time.sleep(FLUSH_SECONDS)
-    tasks, lines = (host.query(statement.format(run=run)) for statement in STATEMENTS)
-    nginx = json.loads(host.run(f"python3 - '{since}'", stdin=COUNT).output)
-    return Evidence(from_rows(tasks, lines), whole_list(site, run), nginx, machine(host))
+    database = primary(hosts)
+    tasks, lines = (database.query(statement.format(run=run)) for statement in STATEMENTS)
+    inner = "unix:" if len(hosts) > 1 else ""
+    nginx: Counter[str] = Counter()
+    for host in hosts:
+        nginx.update(json.loads(host.run(f"python3 - '{ends[host.name]}' {inner}", stdin=COUNT).output))
+    return Evidence(from_rows(tasks, lines), whole_list(site, run), dict(nginx), machine(hosts[0]))
 
 
 def whole_list(site: Site, run: str) -> list[State]:

@@ -168,13 +168,13 @@ def markdown(values: dict[str, Any]) -> str:
         "",
         "Machine, which also ran the load: " + ", ".join(f"{k} {v}" for k, v in values["machine"].items()) + ".",
         "",
-        *_table(("figure", "number"), [(name.replace("_", " "), f"{n:,}") for name, n in requests.items()]),
+        *table(("figure", "number"), [(name.replace("_", " "), f"{n:,}") for name, n in requests.items()]),
         "",
-        *_table(("promise", "measured", "kept"), values.get("verdict", [])),
+        *table(("promise", "measured", "kept"), values.get("verdict", [])),
         "",
         "## Phases",
         "",
-        *_table(
+        *table(
             ("at s", "phase", "s", "requests", "failed", "p50 ms", "p99 ms", "max ms", "cores busy %", "stolen %"),
             [
                 (
@@ -189,22 +189,23 @@ def markdown(values: dict[str, Any]) -> str:
         "",
         "## What was done, and when",
         "",
-        *_table(
+        *table(
             ("at s", "what", "s"), [(event["at"], event["what"], event["seconds"] or "") for event in values["events"]]
         ),
         "",
         "## nginx",
         "",
-        *_table(("its log", "number"), sorted(Counter(values["nginx"]).items())),
+        *table(("its log", "number"), sorted(Counter(values["nginx"]).items())),
         "",
     ]
     for title in ("findings", "failures"):
         if values[title]:
             rows = [tuple(row.values()) for row in values[title]]
-            lines += [f"## {title.capitalize()}", "", *_table(tuple(values[title][0]), rows), ""]
+            lines += [f"## {title.capitalize()}", "", *table(tuple(values[title][0]), rows), ""]
     return "\n".join(lines)
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
+def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
+    """A table as Markdown has it; nothing where it has no rows."""
     body = ["| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in row) + " |" for row in rows]
     return ["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *body] if body else []
