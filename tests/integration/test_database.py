@@ -29,7 +29,7 @@ PROGRAM = """
         gevent.sleep(0.02 * (number % 4))  # in mid-connect, in mid-setup, in mid-query
         gevent.kill(asking)
         assert ask(f"SELECT {number}") == number
-    assert database.connections_in_use() == 0
+    assert database.pool.checkedout() == 0
 
     with gevent.Timeout(0.1, False):
         ask("SELECT pg_sleep(30)")
@@ -65,7 +65,7 @@ READS = """
 
     unit_of_work.read(database, ask("SELECT 1"))
     unit_of_work.read(database, end)
-    assert database.connections_in_use() == 0
+    assert database.pool.checkedout() == 0
     for number in range(3):
         unit_of_work.read(database, ask(f"SELECT 'read {number}'"))
         unit_of_work.run(database, ask(f"SELECT 'write {number}'"))
