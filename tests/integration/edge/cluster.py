@@ -82,7 +82,7 @@ class Nginx:
 
     def log(self) -> str:
         """What it has served so far, a line a request."""
-        return (self.directory / "access.json.log").read_text()
+        return (self.directory / "access.json").read_text()
 
 
 class AppHost:

@@ -13,7 +13,7 @@ from tests.servers import ADMIN_EMAIL, ADMIN_PASSWORD, Site
 
 @pytest.fixture(scope="session")
 def cluster(directory: Path, site: Site) -> Iterator[Cluster]:
-    found = Cluster(directory / "cluster", site)
+    found = Cluster(directory / "edge-cluster", site)
     yield found
     found.stop()
 

@@ -32,6 +32,8 @@ class NodeClient:
         self.url = url
         self.auth = auth
         self.reports: list[dict[str, Any]] = []
+        # When each of them came.
+        self.times: list[float] = []
 
     def do(self, command: str, **more: Any) -> None:
         self._clients.do({"do": command, "name": self.name, **more})
@@ -148,5 +150,7 @@ class NodeClients:
 
     def _read(self) -> None:
         for line in self.process.stdout:
-            report = {**json.loads(line), "at": time.monotonic()}
-            self._clients[report["name"]].reports.append(report)
+            report = json.loads(line)
+            client = self._clients[report["name"]]
+            client.times.append(time.monotonic())
+            client.reports.append(report)

@@ -25,7 +25,7 @@ from tests.servers import Postgres, Site, wait_until
 
 @pytest.fixture(scope="module")
 def cluster(directory: Path) -> Iterator[Cluster]:
-    found = Cluster(directory / "cluster")
+    found = Cluster(directory / "redis-cluster")
     yield found
     found.stop()
 
@@ -80,8 +80,8 @@ class Worker:
 def told_at(client: NodeClient) -> float:
     """When a client was told last that something may have passed it by."""
     told = [
-        report["at"]
-        for report in client.reports
+        came
+        for came, report in zip(client.times, client.reports, strict=False)
         if (report["what"] == "event" and report["event"] == "missed")
         or (report["what"] == "connect" and not report["recovered"])
     ]
