@@ -15,7 +15,14 @@ from control.progress import Failure
 # What journalctl has to give of each line, beside its time.
 FIELDS = "MESSAGE,SYSLOG_IDENTIFIER,PRIORITY"
 # Whoever may have to say something of a request.
-SERVICES = ("nginx.service", "hecto@*.service", "postgresql@*.service", "patroni.service", "redis-server.service")
+SERVICES = (
+    "nginx.service",
+    "hecto-nginx-log.service",
+    "hecto@*.service",
+    "postgresql@*.service",
+    "patroni.service",
+    "redis-server.service",
+)
 # Said of every line, or shown elsewhere in it.
 KNOWN = {"time", "level", "logger", "message", "instance", "release", "exception"}
 GRAVITY = {"0": "emergency", "1": "alert", "2": "critical", "3": "error", "4": "warning"}
