@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 STATE = Path("/var/lib/hecto/backup")
-LOCK = Path("/run/pgbackrest/hecto-backup.lock")
+# Not a name that pgBackRest gives: its own are STANZA-backup.lock and the like.
+LOCK = Path("/run/pgbackrest/one-at-a-time")
 STANZA_IS_FINE, NO_BACKUP_YET = 0, 2  # codes of `pgbackrest info`
 
 
