@@ -44,7 +44,11 @@ class Result:
 
 def run_tests(names: Sequence[str], *, fast: bool, keep: bool) -> int:
     """Run the chosen stages, all by default. Returns 0 when every one passed."""
-    chosen = [stage for stage in STAGES if (stage.name in names if names else not (fast and stage.needs_host))]
+    chosen = [
+        stage
+        for stage in STAGES
+        if (stage.name in names if names else not (stage.by_name or (fast and stage.needs_host)))
+    ]
     with locked(CACHE / "lock" / "test", "runs the tests"), _interruptible():
         ensure_tools()
         hosts = any(stage.needs_host for stage in chosen)
