@@ -113,8 +113,8 @@ def molecule(scenario: str) -> Callable[[], list[Command]]:
 
 STAGES = (
     Stage("lint", "linters and type checks", lint),
-    Stage("unit", "single parts and the structure", unit),
-    Stage("integration", "the product on real PostgreSQL and Redis", integration),
+    Stage("unit", "single parts and the structure", unit, minutes=15),
+    Stage("integration", "the product on real PostgreSQL and Redis", integration, minutes=25),
     Stage("site", "./hecto up, again, scaled 4 to 12 to 4 under load", site, needs_host=True, minutes=20),
     Stage("e2e", "the product in a browser", browser, needs_host=True, minutes=20),
     Stage("chaos", "faults and deploys under load: nothing is lost", chaos, needs_host=True, minutes=20),
