@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.plugins import load
+
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.parent for path in (ROOT / "roles").glob("*/tasks"))
 
 
-def _readme_generator() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("readme", ROOT / "roles/readme.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-readme = _readme_generator()
+readme = load("roles/readme.py")
 
 
 def _defaults(role: Path) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import subprocess
 import sys
@@ -15,16 +14,9 @@ from typing import Any
 
 import pytest
 
+from tests.plugins import load
+
 ROLE = Path(__file__).resolve().parents[2] / "roles/backup"
-
-
-def _load(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +28,7 @@ def tool() -> Iterator[tuple[ModuleType, ModuleType, ModuleType]]:
     loaded = []
     try:
         for name in names:
-            loaded.append(_load(program / f"{name}.py"))
+            loaded.append(load(program / f"{name}.py"))
             sys.modules[name] = loaded[-1]
         yield tuple(loaded)
     finally:
@@ -127,7 +119,7 @@ def test_the_monitoring_hears_of_good_backups_alone(tool, tmp_path, monkeypatch)
 
 
 def test_only_what_differs_is_written(tmp_path):
-    filters = _load(ROLE / "filter_plugins/backup.py")
+    filters = load(ROLE / "filter_plugins/backup.py")
     same, other, wrong_mode, missing = (tmp_path / name for name in ("same", "other", "mode", "missing"))
     for path in (same, other, wrong_mode):
         path.write_text("it's this\n")
@@ -142,7 +134,7 @@ def test_only_what_differs_is_written(tmp_path):
 
 
 def test_the_look_shows_no_secret():
-    filters = _load(ROLE / "filter_plugins/backup.py")
+    filters = load(ROLE / "filter_plugins/backup.py")
     script = filters.differing([{"path": "/etc/pgbackrest.conf", "mode": "640", "group": "postgres", "text": "secret"}])
     assert "secret" not in script
     assert hashlib.sha256(b"secret").hexdigest() in script

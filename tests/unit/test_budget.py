@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
+from tests.plugins import load
 
-def _load() -> ModuleType:
-    # Ansible loads it by its path as well: a directory of plugins is no package.
-    path = Path(__file__).resolve().parents[2] / "playbooks/filter_plugins/budget.py"
-    spec = importlib.util.spec_from_file_location("budget", path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-budget = _load()
+budget = load("playbooks/filter_plugins/budget.py")
 
 REFERENCE: dict[str, Any] = {
     "cores": 16,

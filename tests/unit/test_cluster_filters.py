@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
 
 import yaml
 
+from tests.plugins import load
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def _plugin(role: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"{role}_filters", ROOT / f"roles/{role}/filter_plugins/{role}.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load(f"roles/{role}/filter_plugins/{role}.py")
 
 
 etcd, patroni = _plugin("etcd"), _plugin("patroni")

@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-from pathlib import Path
-from types import ModuleType
 
 import pytest
 
+from tests.plugins import load
 
-def _load() -> ModuleType:
-    path = Path(__file__).resolve().parents[2] / "roles/hecto/filter_plugins/fleet.py"
-    spec = importlib.util.spec_from_file_location("fleet_filters", path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-filters = _load()
+filters = load("roles/hecto/filter_plugins/fleet.py")
 RELEASES = [json.dumps({"id": "a" * 12, "schema": "0002"}), json.dumps({"id": "b" * 12, "schema": "0003"})]
 OLD = json.dumps({"id": "c" * 12})
 

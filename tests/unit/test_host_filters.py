@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from hecto import settings
+from tests.plugins import load
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("hosts", ROOT / "playbooks/filter_plugins/hosts.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-hosts = _load()
+hosts = load("playbooks/filter_plugins/hosts.py")
 
 
 @pytest.mark.parametrize("name", ["app1", "app-1.example.com", "APP_1", "127.0.0.1", "a" * 200])

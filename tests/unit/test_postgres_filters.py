@@ -5,24 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import importlib.util
-from pathlib import Path
-from types import ModuleType
 
 import pytest
 
+from tests.plugins import load
 
-def _load() -> ModuleType:
-    path = Path(__file__).resolve().parents[2] / "roles/postgres/filter_plugins/postgres.py"
-    spec = importlib.util.spec_from_file_location("postgres_filters", path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-filters = _load()
+filters = load("roles/postgres/filter_plugins/postgres.py")
 
 
 def test_verifier_is_the_same_for_the_same_password() -> None:

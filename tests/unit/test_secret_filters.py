@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 from pathlib import Path
-from types import ModuleType
 
+from tests.plugins import load
 
-def _load() -> ModuleType:
-    path = Path(__file__).resolve().parents[2] / "playbooks/filter_plugins/secrets.py"
-    spec = importlib.util.spec_from_file_location("secret_filters", path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-filters = _load()
+filters = load("playbooks/filter_plugins/secrets.py")
 SECRETS = {"database_app_password": "one of thirty-two characters", "redis_app_password": "two", "unused": "three"}
 
 

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 
-FILE = Path(__file__).resolve().parents[2] / "playbooks/filter_plugins/topology.py"
-spec = importlib.util.spec_from_file_location("topology", FILE)
-assert spec
-assert spec.loader
-topology = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(topology)
+from tests.plugins import load
+
+topology = load("playbooks/filter_plugins/topology.py")
 
 HOSTS = ("one", "two", "three")
 ADDRESSES = {"one": "10.0.0.1", "two": "10.0.0.2", "three": "10.0.0.3"}

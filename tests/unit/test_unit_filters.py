@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shlex
 import shutil
 import subprocess
 import time
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
+from tests.plugins import load
 
-def _load() -> ModuleType:
-    path = Path(__file__).resolve().parents[2] / "playbooks/filter_plugins/units.py"
-    spec = importlib.util.spec_from_file_location("units", path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-units = _load()
+units = load("playbooks/filter_plugins/units.py")
 
 
 def shell(script: str) -> str:

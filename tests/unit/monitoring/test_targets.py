@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
+from tests.plugins import load
+
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("targets", ROOT / "roles/monitoring/filter_plugins/targets.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-targets = _load()
+targets = load("roles/monitoring/filter_plugins/targets.py")
 ONE = [
     {"name": "erp", "address": "127.0.0.1", "groups": ["app", "lb", "monitoring", "postgres", "redis"], "instances": 2}
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 import subprocess
@@ -12,6 +11,8 @@ from typing import Any
 import pytest
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from tests.plugins import load
 
 ROOT = Path(__file__).resolve().parents[3]
 ROLE = ROOT / "roles/monitoring"
@@ -29,11 +30,7 @@ HOOK = {"monitoring_webhook_url": "https://chat.example.com/hooks/1"}
 
 
 def render(name: str, **variables: Any) -> str:
-    spec = importlib.util.spec_from_file_location("targets", ROLE / "filter_plugins/targets.py")
-    assert spec
-    assert spec.loader
-    plugin = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(plugin)
+    plugin = load(ROLE / "filter_plugins/targets.py")
     world = Environment(
         loader=FileSystemLoader(ROLE / "templates"),
         trim_blocks=True,
