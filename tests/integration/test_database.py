@@ -72,10 +72,30 @@ READS = """
 """
 
 
-def run(program, site):
+REPORT = """
+from gevent import monkey
+monkey.patch_all()
+from sqlalchemy import text
+from hecto import settings
+from hecto.core import unit_of_work
+from hecto.core.db import Database
+from hecto.core.errors import Unavailable
+
+database = Database(settings.load())
+ask = lambda session: session.scalar(text("SELECT 1"))
+print("read", unit_of_work.read(database, ask))
+try:
+    print("report", unit_of_work.report(database, ask))
+except Unavailable:
+    print("no report")
+database.dispose()
+"""
+
+
+def run(program, site, **more):
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(program)],
-        env=site.environment(0),
+        env={**site.environment(0), **more},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -86,6 +106,12 @@ def run(program, site):
 def test_a_wait_that_is_cut_short_leaves_the_process_and_the_pool_alive(site):
     output, errors = run(PROGRAM, site).communicate(timeout=60)
     assert output.strip() == "well", errors
+
+
+def test_reports_ask_the_server_that_is_there_for_them_and_nothing_else_does(site, postgres, tmp_path):
+    for directory, answer in ((postgres.directory, "report 1"), (tmp_path, "no report")):
+        output, errors = run(REPORT, site, HECTO_DATABASE_REPORT_HOST=str(directory)).communicate(timeout=60)
+        assert output.splitlines() == ["read 1", answer], errors
 
 
 def test_a_read_whose_connection_ends_behind_it_stands_and_gives_its_place_in_the_pool_back(site, sql, postgres):

@@ -170,6 +170,7 @@ class Database:
         psycopg2.extensions.set_wait_callback(_wait)
         self.engine = _engine(settings, settings.database_host, settings.database_pool)
         self._refused_since: float | None = None
+        event.listen(self.engine, "connect", self._equip)
         event.listen(self.engine, "connect", self._on_connect)
         event.listen(self.engine, "handle_error", self._on_error)
         self.write_session = sessionmaker(self.engine, expire_on_commit=False)
@@ -182,11 +183,12 @@ class Database:
         self.read_session = sessionmaker(reads)
         # Reports read what may be some moments old, where a standby is there for them. Nothing that a write follows
         # from and nothing that shows somebody his own change may be read here.
-        self.report_session = self.read_session
+        self.report_session, self._reports = self.read_session, self.engine
         if settings.database_report_host:
-            reports = _engine(settings, settings.database_report_host, 1)
-            event.listen(reports, "engine_connect", self._on_read)
-            self.report_session = sessionmaker(reports)
+            self._reports = _engine(settings, settings.database_report_host, 1)
+            event.listen(self._reports, "connect", self._equip)
+            event.listen(self._reports, "engine_connect", self._on_read)
+            self.report_session = sessionmaker(self._reports)
 
     def probe(self) -> None:
         """Ask the database for a sign of life; raises what SQLAlchemy raises."""
@@ -214,8 +216,10 @@ class Database:
         raw: Any = connection.connection.dbapi_connection
         raw.autocommit = True
 
-    def _on_connect(self, connection: Any, *_: Any) -> None:
+    def _equip(self, connection: Any, *_: Any) -> None:
         connection.cursor_factory = self.cursor_factory
+
+    def _on_connect(self, *_: Any) -> None:
         self._refused_since = None
 
     def _on_error(self, context: ExceptionContext) -> None:
@@ -230,6 +234,7 @@ class Database:
     def dispose(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
+        self._reports.dispose()
 
 
 def containing(value: str) -> str:
