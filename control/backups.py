@@ -64,7 +64,8 @@ def restore(site: Site, options: argparse.Namespace) -> int:
     _ready(site)
     variables: dict[str, str] = {"backup_restore_target": options.to}
     if options.beside:
-        variables["backup_restore_host"] = "hecto-local"
+        # By the name of the first host in the site's inventory.
+        variables["backup_restore_host"] = "host-1" if site.is_cluster else "hecto-local"
     elif not options.yes and not _agreed(site, options.to):
         say("Nothing was changed.")
         return 1
