@@ -209,12 +209,12 @@ def _off(host: Host, unit: str) -> Iterator[None]:
 
 def _wait_for(ready: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
-    while True:
+    last = ""
+    while time.monotonic() < deadline:
         try:
             if ready():
                 return
-        except AssertionError:
-            pass  # nobody is, or two are, while it moves
-        if time.monotonic() > deadline:
-            raise AssertionError(f"after {seconds:.0f} s there is no {what}")
+        except AssertionError as error:
+            last = f": {error}"  # nobody is, or two are, while it moves
         time.sleep(1.0)
+    raise AssertionError(f"after {seconds:.0f} s there is no {what}{last}")
