@@ -120,6 +120,10 @@ class Host:
         """The main process of each instance: another one means that it was started anew."""
         return {i["number"]: i["pid"] for i in self.status()["instances"] if i["wanted"]}
 
+    def booted(self) -> str:
+        """When systemd began here: another text after each boot."""
+        return self.run("systemctl show --property=UserspaceTimestamp").output
+
     def rolled(self, since: float) -> tuple[float, float]:
         """When the rolls after a moment began and ended, by the host's history: first batch's begin, last one's end.
 

@@ -123,11 +123,12 @@ def check(operations: Sequence[Operation], listeners: Sequence[Listener], run: s
     for number, listener in enumerate(listeners):
         twice += _order(number, listener, wrong)
         _gaps(number, listener, sent, wrong)
-    for operation, count in _unheard(operations, sent.values()):
+    for candidates, count in _unheard(operations, sent.values()):
+        last = candidates[-1]
         for number, listener in enumerate(listeners):
-            if not _told_in_time(listener, operation):
-                detail = f"listener {number}: {count} of {operation.kind} {operation.id}, acknowledged, heard by nobody"
-                wrong.append(Wrong(operation.begin, "lost", detail))
+            if sum(_told_in_time(listener, operation) for operation in candidates) < count:
+                detail = f"listener {number}: {count} of {last.kind} {last.id}, acknowledged, heard by nobody"
+                wrong.append(Wrong(last.begin, "lost", detail))
     heard = sum(len(listener.facts) for listener in listeners)
     told = [at for listener in listeners for at, _ in listener.told]
     return Hearing(sorted(sent.values()), heard, twice, wrong, told)
@@ -172,8 +173,11 @@ def _gaps(number: int, listener: Listener, sent: dict[int, Fact], wrong: list[Wr
             wrong.append(Wrong(fact.at, "lost", detail))
 
 
-def _unheard(operations: Sequence[Operation], sent: Iterable[Fact]) -> Iterator[tuple[Operation, int]]:
-    """Acknowledged writes of which nobody heard. Comments look like edits: of a task they are counted together."""
+def _unheard(operations: Sequence[Operation], sent: Iterable[Fact]) -> Iterator[tuple[Sequence[Operation], int]]:
+    """Acknowledged writes of which nobody heard: how many, of which.
+
+    Comments look like edits, so of the comments on a task it is only known how many nobody heard of.
+    """
     told = {(fact.what, fact.title if fact.what == CREATED else fact.task, fact.version) for fact in sent}
     updates = Counter(fact.task for fact in sent if fact.what == UPDATED)
     comments: defaultdict[int, list[Operation]] = defaultdict(list)
@@ -184,12 +188,12 @@ def _unheard(operations: Sequence[Operation], sent: Iterable[Fact]) -> Iterator[
         if operation.kind is Kind.COMMENT:
             comments[operation.task].append(operation)
         elif _as_told(operation) not in told:
-            yield operation, 1
+            yield [operation], 1
         elif operation.kind is Kind.EDIT:
             edits[operation.task] += 1
     for task, done in comments.items():
         if (count := len(done) + edits[task] - updates[task]) > 0:
-            yield done[-1], count
+            yield done, count
 
 
 def _as_told(operation: Operation) -> tuple[str, str | int | None, int]:

@@ -62,6 +62,7 @@ FAULTS = (
     Fault("edge host lost", lose_edge),
 )
 SWITCHOVER, DEPLOY = "planned switchover", "rolling deploy and a switchover in it"
+REMOVE, UPDATE = "app host removed and added", "updates with a restart of every host"
 DISK, CLOCK = "disk of the database full", "clock of a host an hour ahead"
 
 
@@ -89,7 +90,7 @@ def main() -> int:
         trial.begin()
         with trial.phase("before"):
             trial.rest(QUIET_SECONDS)
-        broke_off = _try([step for step in steps for _ in range(options.rounds)])
+        broke_off = _try(trial, [step for step in steps for _ in range(options.rounds)])
         say("  holding what was answered and heard against what is there")
         rows = trial.conclude()
     finally:
@@ -130,7 +131,14 @@ def _slow(trial: Trial, next_release: slow_faults.Built, only: str) -> list[Call
     def switchover() -> None:
         trial.suffer(Fault(SWITCHOVER, slow_faults.switchover(hecto), unseen=True))
 
-    steps = {SWITCHOVER: switchover, DEPLOY: deploy, DISK: disk, CLOCK: clock}
+    def remove() -> None:
+        trial.suffer(Fault(REMOVE, slow_faults.remove_app_host(hecto), unseen=True))
+
+    def update() -> None:
+        # A connection to the public address ends where that moves to another host, so a client may have to repeat.
+        trial.suffer(Fault(UPDATE, slow_faults.update_hosts(hecto)))
+
+    steps = {SWITCHOVER: switchover, DEPLOY: deploy, REMOVE: remove, UPDATE: update, DISK: disk, CLOCK: clock}
     return [step for name, step in steps.items() if only in name]
 
 
@@ -148,15 +156,23 @@ def _put_up(trial: Trial, name: str, what: AbstractContextManager[Host]) -> Iter
                 trial.cluster.wait_until_whole(slow_faults.WHOLE_SECONDS)
 
 
-def _try(steps: list[Callable[[], object]]) -> str:
-    """Do one step after another; what made them break off is returned, so that the report tells of all before."""
-    for step in steps:
+def _try(trial: Trial, steps: list[Callable[[], object]]) -> str:
+    """Do one step after another. Returns what could not be done; a cluster that is not whole again ends it."""
+    failures: list[str] = []
+
+    def attempt(step: Callable[[], object]) -> bool:
         try:
             step()
-        except Exception as error:  # whatever it was, what was measured until then is worth a report
+        except Exception as error:  # whatever it was, what is measured before and after it is worth a report
             say(f"hecto: {type(error).__name__}: {error}")
-            return f"{type(error).__name__}: {error}".partition("\n")[0]
-    return ""
+            failures.append(f"{type(error).__name__}: {error}".partition("\n")[0])
+            return False
+        return True
+
+    for step in steps:
+        if not attempt(step) and not attempt(lambda: trial.cluster.wait_until_whole(slow_faults.WHOLE_SECONDS)):
+            break
+    return "; ".join(failures)
 
 
 def _well(done: Done) -> None:

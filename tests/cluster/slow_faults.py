@@ -65,6 +65,33 @@ def deploy_and_switch_over(hecto: Hecto, built: Built) -> Strike:
     return strike
 
 
+def remove_app_host(hecto: Hecto) -> Strike:
+    """A host stops working for people, and later takes part again, each by a playbook."""
+
+    def strike(cluster: Cluster) -> str:
+        host = cluster.hosts[-1]
+        gone = _well(hecto.playbook("remove-app-host.yml", "-e", f"hecto_leaving={host.name}"))
+        assert not any(host.processes().values()), f"instances still run on {host.name}"
+        back = _well(hecto.playbook("site.yml"))
+        assert all(host.processes().values()), f"not all instances run on {host.name}"
+        return f"{host.name} out of the app hosts in {gone.seconds:g} s, and in again by site.yml in {back.seconds:g} s"
+
+    return strike
+
+
+def update_hosts(hecto: Hecto) -> Strike:
+    """Debian's updates and a restart, host by host."""
+
+    def strike(cluster: Cluster) -> str:
+        before = {host.name: host.booted() for host in cluster.hosts}
+        done = _well(hecto.playbook("os-update.yml", "-e", "os_update_reboot=true"))
+        same = [host.name for host in cluster.hosts if host.booted() == before[host.name]]
+        assert not same, f"not restarted: {', '.join(same)}"
+        return f"os-update.yml restarted {len(before)} hosts, one after the other, in {done.seconds:g} s"
+
+    return strike
+
+
 @contextmanager
 def small_disk(cluster: Cluster) -> Iterator[Host]:
     """A standby whose database lies on a small disk of its own, made the primary; the data is put back after it."""

@@ -114,6 +114,15 @@ def test_an_acknowledged_write_of_which_nobody_heard_is_lost_to_everybody() -> N
     assert heard(*told, others=told).wrong == []
 
 
+def test_of_comments_on_a_task_any_may_be_the_one_that_nobody_heard() -> None:
+    operations = [*OPERATIONS, write(300, Kind.COMMENT, 1)]
+    late = [300.6, UPDATED, 106, 1, 2, "run.1.20", "e-6"]
+    told = [*EVENTS[:2], [33.0, "missed"], *EVENTS[3:], late]
+    assert heard(*told, operations=operations, others=told).wrong == []
+    # One word does not excuse two of them.
+    assert wrong(heard(*told[:-1], operations=operations, others=told[:-1])) == ["lost", "lost"]
+
+
 def test_what_was_not_acknowledged_may_be_heard_or_not() -> None:
     unknown = write(60, Kind.CREATE, 3, outcome=Outcome.UNKNOWN, status=0)
     assert heard(*EVENTS, operations=[*OPERATIONS, unknown]).wrong == []
