@@ -50,8 +50,8 @@ class Postgres:
             found = self._look()
         except (psycopg2.Error, OSError, KeyError) as error:
             self._close()
-            return {"state": "down", "why": _why(error)}
-        return {"state": "up", **found}
+            return {"state": "down", "why": _why(error), "here": self._settings.postgres_here}
+        return {"state": "up", "here": self._settings.postgres_here, **found}
 
     def _look(self) -> dict[str, Any]:
         if self._connection is None:

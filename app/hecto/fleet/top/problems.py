@@ -44,6 +44,12 @@ def _postgres_away(postgres: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _redis_away(redis: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    if redis.get("of_several"):
+        yield (
+            f"the Redis of this host does not answer: {one_line(redis['why'], 120)}",
+            "another one works or takes over, and there is a copy less; see journalctl -u redis-server",
+        )
+        return
     yield (
         f"Redis does not answer: {one_line(redis['why'], 120)}",
         "work goes on, slower, and pages are not live; see journalctl -u redis-server",

@@ -8,6 +8,8 @@ from hecto.fleet.layout import Layout
 
 POSTGRES_SOCKETS = Path("/run/postgresql")
 REDIS_SOCKET = Path("/run/redis/redis-server.sock")
+# There while Redis is down as well, when its socket is not.
+REDIS_SETTINGS = Path("/etc/redis/hecto.conf")
 
 
 @dataclass(frozen=True)
@@ -23,9 +25,20 @@ class Settings:
     pool: int | None
     redis_address: str | tuple[str, int] | None
     redis_user: str
+    # Whether that is this host's own Redis, and not one that is reached from here.
+    redis_here: bool = True
+    # Whether instances may work with another one: several hosts have a Redis each, and one of them is the primary.
+    redis_of_several: bool = False
+    # By which name the inventory knows this host among several.
+    host: str = ""
 
 
-def read(layout: Layout, sockets: Path = POSTGRES_SOCKETS, redis_socket: Path = REDIS_SOCKET) -> Settings:
+def read(
+    layout: Layout,
+    sockets: Path = POSTGRES_SOCKETS,
+    redis_socket: Path = REDIS_SOCKET,
+    redis_settings: Path = REDIS_SETTINGS,
+) -> Settings:
     """Look at the environment of the instances, and at the host where there is none."""
     values = _environment(layout.environment)
     port = int(values.get("HECTO_DATABASE_PORT", "5432"))
@@ -35,7 +48,10 @@ def read(layout: Layout, sockets: Path = POSTGRES_SOCKETS, redis_socket: Path = 
     address: str | tuple[str, int] | None = values.get("HECTO_REDIS_SOCKET") or None
     if address is None and "HECTO_REDIS_HOST" in values:
         address = (values["HECTO_REDIS_HOST"], int(values.get("HECTO_REDIS_PORT", "6379")))
-    if address is None and redis_socket.exists():
+    # What instances are told leads to the primary, wherever it is. A host that has a Redis tells of its own.
+    redis_here = str(redis_socket) == address or redis_socket.exists() or redis_settings.exists()
+    redis_of_several = redis_here and address not in (None, str(redis_socket))
+    if redis_here:
         address = str(redis_socket)
     return Settings(
         postgres_here=here,
@@ -46,6 +62,9 @@ def read(layout: Layout, sockets: Path = POSTGRES_SOCKETS, redis_socket: Path = 
         pool=int(values["HECTO_DATABASE_POOL"]) if "HECTO_DATABASE_POOL" in values else None,
         redis_address=address,
         redis_user=values.get("HECTO_REDIS_USER", "hecto"),
+        redis_here=redis_here,
+        redis_of_several=redis_of_several,
+        host=values.get("HECTO_HOST", ""),
     )
 
 
