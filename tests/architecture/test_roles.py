@@ -176,6 +176,12 @@ def test_the_rest_of_a_removed_release_is_in_nobody_s_way() -> None:
     assert names.index("Unpack | Make room") == names.index("Unpack | Move it into place") - 1
 
 
+def test_drop_ins_of_exporters_get_their_place_behind_the_packages() -> None:
+    """The package of the node exporter removes every empty directory below /etc/systemd/system."""
+    names = [task["name"] for task in _tasks(yaml.safe_load((ROOT / "roles/exporters/tasks/main.yml").read_text()))]
+    assert names.index("Install the exporters") < names.index("Make room for drop-ins")
+
+
 def test_kernel_parameters_are_read_last() -> None:
     # Debian's /usr/lib/sysctl.d/99-protect-links.conf sets some of them to less.
     path = Path(yaml.safe_load((ROOT / "roles/base/vars/main.yml").read_text())["__base_sysctl"])
