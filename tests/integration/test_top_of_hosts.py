@@ -28,11 +28,12 @@ def looker(cluster: Cluster, host: Host) -> Redis:
     layout = Layout(config=host.place / "hecto")
     layout.secrets.mkdir(parents=True, exist_ok=True)
     (layout.secrets / "redis-password").write_text(PASSWORD)
-    layout.environment.write_text(f'HECTO_REDIS_SOCKET="{cluster.socket}"\n')
+    layout.environment.write_text(f'HECTO_HOST="{host.name}"\nHECTO_REDIS_SOCKET="{cluster.socket}"\n')
+    # Where the role would have put its settings, and no PostgreSQL.
+    (host.place / "redis").mkdir(exist_ok=True)
+    (host.place / "redis/hecto.conf").touch()
     nothing = Path("/nonexistent")
-    return Redis(
-        layout, read(layout, sockets=nothing, redis_socket=host.socket, redis_settings=host.place / "redis.conf")
-    )
+    return Redis(layout, read(layout, sockets=nothing, redis_socket=host.socket, etc=host.place))
 
 
 def shown(found: dict[str, object]) -> dict[str, str]:

@@ -42,7 +42,7 @@ class Redis:
         return {"state": "up", **self._which(), **figures(info, before[1] if before else None, passed)}
 
     def _which(self) -> dict[str, bool]:
-        return {"here": self._settings.redis_here, "of_several": self._settings.redis_of_several}
+        return {"here": self._settings.redis_here, "of_several": bool(self._settings.host)}
 
     def _info(self) -> str:
         if self._connection is None:
