@@ -63,13 +63,15 @@ def ask(hecto: Hecto) -> Ask:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def traffic(ask: Ask, credentials: dict[str, str]) -> Iterator[None]:
+def traffic(ask: Ask, credentials: dict[str, str], token: str) -> Iterator[None]:
     """Somebody who asks for something each second, or there would be no rates."""
+    # Of what is asked of no module, such as /api/health, no times are kept.
+    url, headers = f"{credentials['url']}/api/tasks", {"Authorization": f"Bearer {token}"}
     over = threading.Event()
 
     def work() -> None:
         while not over.wait(1):
-            requests.get(f"{credentials['url']}/api/health", verify=credentials["ca"], timeout=30)
+            requests.get(url, headers=headers, verify=credentials["ca"], timeout=30)
 
     thread = threading.Thread(target=work)
     thread.start()
