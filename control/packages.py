@@ -86,6 +86,7 @@ def for_tests() -> list[Need]:
         Need("a Redis server that tests start", ("redis-server",), ("redis-server",)),
         Need("Sentinels that tests start", ("redis-sentinel",), ("redis-sentinel",)),
         Need("a proxy that tests start in front of Redis", ("haproxy",), ("haproxy",)),
+        Need("a pooler that tests start in front of PostgreSQL", ("pgbouncer",), ("pgbouncer",)),
         Need("an nginx server that tests start", ("nginx-light",), ("nginx",)),
         Need("what moves addresses between hosts, which tests start", ("keepalived", "iproute2"), ("keepalived", "ip")),
     ]

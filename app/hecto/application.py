@@ -143,7 +143,7 @@ def _services(settings: Settings) -> Services:
         instance=instance,
         registry=registry(),
         metrics=Metrics(instance, database),
-        heartbeat=Heartbeat(store, instance, database),
+        heartbeat=Heartbeat(store, instance, database, settings),
         sign_in_throttle=Throttle(store, THROTTLE_WINDOW),
     )
 

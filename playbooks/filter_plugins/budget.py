@@ -28,12 +28,13 @@ DATABASE_LEAST = 160  # below it PostgreSQL starts but cannot hold one sort for 
 
 # What else a host may run: etcd keeps its data in memory, Prometheus the last two hours.
 SMALL = {"etcd": 256, "monitoring": 768, "backup": 128}
-PROXY = 96  # on an app host of several: the way to the primary, and its pooler
+PROXY = 96  # the way of an app host to the primary of several, and its pooler
 
 # Connections of PostgreSQL.
 CONNECTIONS_STEP = 100  # also the least: changing the number restarts the database, so a fleet can grow within a step
 RESERVED_LEAST = 8  # below it nobody could look into a full database; the role postgres refuses less, too
 CONNECTIONS_MOST = 500  # no pooler is needed up to here; past it throughput falls, see PostgreSQL's own guidance
+POOLER = ("auto", "always")
 POOLED_PER_CORE = 8  # through a pooler: four at work for each core, as many again that wait for a lock or the disk
 
 # Open files and sockets.
@@ -53,13 +54,15 @@ class BudgetError(ValueError):
     """The budget does not work out; the message says which number to change."""
 
 
-def connections(instances: int, pool_max: int, reserved: int, app_hosts: int = 1, cores: int = 1) -> int:
+def connections(
+    instances: int, pool_max: int, reserved: int, app_hosts: int = 1, cores: int = 1, pooler: str = "auto"
+) -> int:
     """Count the connections that PostgreSQL should accept: full pools and the reserve, within bounds.
 
     The pools are those of the fleet that `cores` are good for, where that is larger than `instances`. Where several
     hosts have more than PostgreSQL serves well, a pooler on each of them keeps to what its cores are good for.
     """
-    if pooler(instances, pool_max, reserved, app_hosts):
+    if is_pooled(pooler, instances, pool_max, reserved, app_hosts):
         wanted = POOLED_PER_CORE * _whole("host_cores", cores, 1) + app_hosts + reserved
         return min(CONNECTIONS_MOST, math.ceil(wanted / CONNECTIONS_STEP) * CONNECTIONS_STEP)
     wanted = (
@@ -71,10 +74,12 @@ def connections(instances: int, pool_max: int, reserved: int, app_hosts: int = 1
     return min(CONNECTIONS_MOST, steps * CONNECTIONS_STEP)
 
 
-def pooler(instances: int, pool_max: int, reserved: int, app_hosts: int) -> bool:
-    """Whether instances reach PostgreSQL through a pooler: several hosts whose pools are too many together."""
+def is_pooled(pooler: str, instances: int, pool_max: int, reserved: int, app_hosts: int) -> bool:
+    """Whether instances reach PostgreSQL through a pooler: by itself on several hosts with too many together."""
+    if pooler not in POOLER:
+        raise BudgetError(f"hecto_pooler is {pooler!r}: use {' or '.join(POOLER)}.")
     total = _whole("hecto_instances", instances, 1) * app_hosts * _whole("hecto_database_pool_max", pool_max, 1)
-    return app_hosts > 1 and total + reserved > CONNECTIONS_MOST
+    return pooler == "always" or (app_hosts > 1 and total + reserved > CONNECTIONS_MOST)
 
 
 def plan(
@@ -91,6 +96,7 @@ def plan(
     app_hosts: int = 1,
     hosts: int = 1,
     database_port: int = 5432,
+    pooler: str = "auto",
 ) -> dict[str, Any]:
     """Share one host out between its services.
 
@@ -104,6 +110,7 @@ def plan(
     services: what runs on this host, its groups; the others take nothing from it.
     hosts: of the whole site.
     database_port: of PostgreSQL; where it runs beside instances, none of them can have it.
+    pooler: "always" for one between instances and PostgreSQL also where the numbers ask for none.
 
     Raises BudgetError with a message for the operator.
     """
@@ -120,12 +127,13 @@ def plan(
     services = [service for service in SERVICES if service in services]
     _check_ports(instances, services, _whole("postgres_port", database_port, 1))
 
-    pooled = pooler(instances, pool_max, reserved_connections, app_hosts)
+    pooled = is_pooled(pooler, instances, pool_max, reserved_connections, app_hosts)
     # To a pooler an instance may hold what it wants: it shares out what there is with every transaction.
     pool = pool_max if pooled else _pool(instances * app_hosts, max_connections, reserved_connections, pool_max)
     pooler_pool = (max_connections - reserved_connections) // app_hosts if pooled else 0
     least = DATABASE_LEAST if "postgres" in services else 0
     sizes = {"cores": cores, "clients": clients, "instances": instances, "each": instance_memory_mb, "hosts": hosts}
+    sizes["proxied"] = hosts > 1 or pooled
     memory = _shares(memory_mb, services, **sizes)
     rest = memory_mb - sum(memory.values())
     if rest < least:
@@ -260,7 +268,15 @@ def _check_ports(instances: int, services: Collection[str], database_port: int) 
 
 
 def _shares(
-    memory_mb: int, services: Collection[str], *, cores: int, clients: int, instances: int, each: int, hosts: int
+    memory_mb: int,
+    services: Collection[str],
+    *,
+    cores: int,
+    clients: int,
+    instances: int,
+    each: int,
+    hosts: int,
+    proxied: bool,
 ) -> dict[str, int]:
     """What everything but PostgreSQL takes of a host."""
     return {
@@ -270,8 +286,7 @@ def _shares(
         "nginx": math.ceil(NGINX_BASE + cores * NGINX_WORKER + clients * NGINX_CLIENT)
         if "lb" in services or ("app" in services and hosts > 1)
         else 0,
-        "others": sum(SMALL.get(service, 0) for service in services)
-        + (PROXY if "app" in services and hosts > 1 else 0),
+        "others": sum(SMALL.get(service, 0) for service in services) + (PROXY if "app" in services and proxied else 0),
     }
 
 

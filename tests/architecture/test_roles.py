@@ -141,6 +141,14 @@ def test_no_statement_and_no_lock_outlives_nginx_s_patience() -> None:
     assert idle + gone < patience
 
 
+def test_a_restart_of_the_pooler_ends_within_what_instances_wait() -> None:
+    """It waits for sessions of owners, which have no end, and gives nobody a connection meanwhile."""
+    unit = (ROOT / "roles/pgbouncer/templates/confine.conf.j2").read_text()
+    (stop,) = re.findall(r"^TimeoutStopSec=(\d+)s$", unit, re.MULTILINE)
+    # Between their three attempts they wait about four seconds and a half, at the least a quarter less.
+    assert int(stop) < 3
+
+
 def test_each_name_is_said_once() -> None:
     """What two roles must agree on comes from one place."""
     inventory = yaml.safe_load((ROOT / "inventory/defaults.yml").read_text())
@@ -174,6 +182,12 @@ def test_a_certificate_gets_the_names_that_come_later() -> None:
 def test_the_rest_of_a_removed_release_is_in_nobody_s_way() -> None:
     names = [task["name"] for task in _tasks(yaml.safe_load((ROOT / "roles/hecto/tasks/unpack.yml").read_text()))]
     assert names.index("Unpack | Make room") == names.index("Unpack | Move it into place") - 1
+
+
+def test_drop_ins_of_exporters_get_their_place_behind_the_packages() -> None:
+    """The package of the node exporter removes every empty directory below /etc/systemd/system."""
+    names = [task["name"] for task in _tasks(yaml.safe_load((ROOT / "roles/exporters/tasks/main.yml").read_text()))]
+    assert names.index("Install the exporters") < names.index("Make room for drop-ins")
 
 
 def test_kernel_parameters_are_read_last() -> None:

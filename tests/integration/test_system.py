@@ -127,6 +127,26 @@ def test_an_instance_that_ended_is_forgotten_and_one_that_left_at_once(own, admi
     assert other.name not in {one["name"] for one in look(administrator)["instances"]}
 
 
+def test_among_several_hosts_it_has_the_name_that_the_inventory_gives(own, administrator):
+    """Not what the machine calls itself: nginx, PostgreSQL and the logs know it by the other."""
+    other = AppInstance(own.site, HECTO_HOST="erp-2")
+    try:
+        name = f"instance-{other.number}"
+
+        def word():
+            return [one for one in look(administrator)["instances"] if one["name"] == name]
+
+        wait_until(word, "its word")
+        (row,) = word()
+        assert row["host"] == "erp-2"
+        assert (
+            Client(other).sign_in(ADMIN_EMAIL, ADMIN_PASSWORD).get("/api/system").json()["answered_by"]
+            == f"erp-2/{name}"
+        )
+    finally:
+        other.stop()
+
+
 def test_it_shows_which_one_is_away(own, administrator):
     """Never an error, and never long: it is looked at when something is wrong."""
     browser = Browser(own, ADMIN_EMAIL, ADMIN_PASSWORD)

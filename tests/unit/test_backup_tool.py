@@ -138,3 +138,19 @@ def test_the_look_shows_no_secret():
     script = filters.differing([{"path": "/etc/pgbackrest.conf", "mode": "640", "group": "postgres", "text": "secret"}])
     assert "secret" not in script
     assert hashlib.sha256(b"secret").hexdigest() in script
+
+
+def test_the_exporter_can_read_what_it_is_told(tmp_path: Path) -> None:
+    """The exporter is another user, and the unit writes under a mask that leaves nothing to others."""
+    unit = (ROLE / "templates/hecto-backup-metrics.service.j2").read_text()
+    assert "confine.j2" in unit
+    mask = next(line for line in (ROLE / "templates/confine.j2").read_text().splitlines() if line.startswith("UMask="))
+    command = next(line for line in unit.splitlines() if line.startswith("ExecStartPost=+")).split("'")[1]
+    (tmp_path / "metrics").write_text("hecto_backup_last_timestamp_seconds 1\n")
+    for path in ("/var/lib/prometheus/node-exporter", "/var/lib/hecto/backup"):
+        command = command.replace(path, str(tmp_path))
+    subprocess.run(["sh", "-c", f"umask {mask.partition('=')[2]}; {command}"], check=True)
+    written = tmp_path / "hecto-backup.prom"
+    assert written.read_text() == "hecto_backup_last_timestamp_seconds 1\n"
+    assert written.stat().st_mode & 0o777 == 0o644
+    assert not (tmp_path / ".hecto-backup.new").exists()

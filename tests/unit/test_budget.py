@@ -232,11 +232,24 @@ def test_filters_take_what_templates_give() -> None:
 
 def test_several_hosts_get_a_pooler_when_their_pools_are_too_many_together() -> None:
     fleet = {"instances": 100, "pool_max": 4, "reserved": 20}
-    assert not budget.pooler(**fleet, app_hosts=1)  # one host of any size goes without
-    assert not budget.pooler(instances=30, pool_max=4, reserved=20, app_hosts=3)
-    assert budget.pooler(**fleet, app_hosts=3)
+    assert not budget.is_pooled("auto", **fleet, app_hosts=1)  # one host of any size goes without
+    assert not budget.is_pooled("auto", instances=30, pool_max=4, reserved=20, app_hosts=3)
+    assert budget.is_pooled("auto", **fleet, app_hosts=3)
     accepted = budget.connections(**fleet, app_hosts=3, cores=16)
     planned = plan(cores=16, memory_mb=65536, instances=100, max_connections=accepted, app_hosts=3, hosts=3)
     assert planned["pgbouncer"]
     assert planned["pool"] == 4
     assert planned["pgbouncer_pool"] * 3 + planned["connections"]["reserved"] <= accepted <= budget.CONNECTIONS_MOST
+
+
+def test_one_host_gets_a_pooler_that_is_asked_for() -> None:
+    fleet = {"instances": 100, "pool_max": 4, "reserved": 20}
+    assert budget.is_pooled("always", **fleet, app_hosts=1)
+    accepted = budget.connections(**fleet, cores=16, pooler="always")
+    assert accepted == 200
+    planned = plan(cores=16, memory_mb=65536, instances=100, max_connections=accepted, pooler="always")
+    assert planned["pool"] == 4
+    assert planned["pgbouncer_pool"] == accepted - planned["connections"]["reserved"]
+    assert planned["memory_mb"]["others"] == budget.PROXY
+    with pytest.raises(budget.BudgetError, match="use auto or always"):
+        budget.is_pooled("yes", **fleet, app_hosts=1)

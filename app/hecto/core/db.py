@@ -40,6 +40,9 @@ POOL_TIMEOUT = 3.0
 NOT_REPLICATED = "might not have been replicated"
 # A write that came to a standby: the primary has moved, and this connection has not.
 READ_ONLY = "25006"
+# Of a connection that has served nobody yet. A pooler takes connections for a server that is away, and ends them when
+# they ask something: to have been made means nothing, to have served does.
+UNTRIED = "untried"
 # A server that refuses connections for no longer than this may only be restarting: requests wait for it.
 RESTART_SECONDS = 5.0
 
@@ -172,6 +175,7 @@ class Database:
         self._refused_since: float | None = None
         event.listen(self.engine, "connect", self._equip)
         event.listen(self.engine, "connect", self._on_connect)
+        event.listen(self.engine, "checkin", self._on_checkin)
         event.listen(self.engine, "handle_error", self._on_error)
         self.write_session = sessionmaker(self.engine, expire_on_commit=False)
         # Reads that are one statement each need no BEGIN and ROLLBACK around them: two round trips less. Not by
@@ -219,8 +223,14 @@ class Database:
     def _equip(self, connection: Any, *_: Any) -> None:
         connection.cursor_factory = self.cursor_factory
 
-    def _on_connect(self, *_: Any) -> None:
-        self._refused_since = None
+    def _on_connect(self, _: Any, record: ConnectionPoolEntry) -> None:
+        record.info[UNTRIED] = True
+
+    def _on_checkin(self, connection: Any, record: ConnectionPoolEntry) -> None:
+        # None comes back instead of one that was lost.
+        if connection is not None:
+            record.info.pop(UNTRIED, None)
+            self._refused_since = None
 
     def _on_error(self, context: ExceptionContext) -> None:
         read_only = getattr(context.original_exception, "pgcode", None) == READ_ONLY
@@ -228,7 +238,11 @@ class Database:
             # Another connection leads to the primary, or this server is about to be it.
             context.is_disconnect = True
         # Without a connection: it is the making of one that failed.
-        if (context.connection is None or read_only) and self._refused_since is None:
+        if context.connection is None or read_only:
+            is_refused = True
+        else:
+            is_refused = context.is_disconnect and UNTRIED in context.connection.info
+        if is_refused and self._refused_since is None:
             self._refused_since = time.monotonic()
 
     def dispose(self) -> None:

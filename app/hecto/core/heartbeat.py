@@ -22,6 +22,7 @@ from hecto.core import clock
 from hecto.core.db import Database
 from hecto.core.instance import Instance
 from hecto.core.store import Store, StoreUnavailable
+from hecto.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -41,10 +42,12 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 class Heartbeat:
     """Says how this process is, and hears of all the others."""
 
-    def __init__(self, store: Store, instance: Instance, database: Database) -> None:
+    def __init__(self, store: Store, instance: Instance, database: Database, settings: Settings) -> None:
         self._store, self._instance, self._database = store, instance, database
-        self.host = socket.gethostname()
-        self._key = f"{self.host}/{instance.name}"
+        # Among several hosts by the name that all else knows it by; the only one has been given none.
+        self._host = settings.host or socket.gethostname()
+        self._name = f"instance-{settings.instance}"
+        self.name = f"{self._host}/{self._name}"
         self._greenlet: gevent.Greenlet | None = None
         # Of the word before: when, requests, errors, the number of the last event.
         self._before: tuple[float, int, int, int | None] | None = None
@@ -60,7 +63,7 @@ class Heartbeat:
             return
         self._greenlet.kill()
         with suppress(StoreUnavailable):
-            self._store.use(lambda client: client.delete(RECORD + self._key))
+            self._store.use(lambda client: client.delete(RECORD + self.name))
 
     def all(self) -> list[dict[str, Any]]:
         """The last word of every instance of the site, by host and number; raises StoreUnavailable."""
@@ -76,8 +79,8 @@ class Heartbeat:
         passed = now - before[0] if before else 0.0
         return {
             **{name: found[name] for name in ("state", "release", "uptime", "in_flight", "websockets")},
-            "name": instance.name,
-            "host": self.host,
+            "name": self._name,
+            "host": self._host,
             "at": clock.now().timestamp(),
             "requests": found["requests"],
             "errors": found["errors"],
@@ -101,8 +104,8 @@ class Heartbeat:
 
     def _say(self, client: redis.Redis, record: dict[str, Any]) -> int | None:
         pipeline = client.pipeline(transaction=False)
-        pipeline.set(RECORD + self._key, orjson.dumps(record), ex=HOLDS)
-        pipeline.zadd(NAMES, {self._key: record["at"]})
+        pipeline.set(RECORD + self.name, orjson.dumps(record), ex=HOLDS)
+        pipeline.zadd(NAMES, {self.name: record["at"]})
         pipeline.zremrangebyscore(NAMES, "-inf", record["at"] - FORGET)
         pipeline.hget(*EVENTS)
         number = pipeline.execute()[-1]

@@ -173,6 +173,11 @@ class Gatekeeper:
         )
 
     def _ready(self, start_response: StartResponse) -> Iterable[bytes]:
+        """Whether another instance would do better with a request than this one.
+
+        Only of this process, never of PostgreSQL or Redis: without them no other one does better, and with all of
+        them taken away nginx could say no more than that nobody answers. So they stay, and say what is the matter.
+        """
         state = self.instance.state
         if state is State.READY and self.instance.deaf():
             state = State.DEAF

@@ -27,6 +27,8 @@ FIRST_PAUSE = 0.05
 # The same for a server that restarts: it takes one to three seconds. Three attempts then end within six, before nginx
 # gives up on the instance.
 RESTART_PAUSE = 1.5
+# No attempt begins later: one that has waited for a pooler in vain has had all the time there is.
+LAST_BEGINNING = 6.0
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 SERIALIZATION_FAILURE = "40001"
@@ -105,6 +107,7 @@ def report(database: Database, work: Callable[[Session], T]) -> T:
 
 
 def _repeat(database: Database, attempt: Callable[[], T]) -> T:
+    begun = time.monotonic()
     for number in range(1, ATTEMPTS + 1):
         try:
             return attempt()
@@ -113,7 +116,7 @@ def _repeat(database: Database, attempt: Callable[[], T]) -> T:
                 raise took_too_long() from error
             if not may_retry(error):
                 raise
-            if number == ATTEMPTS:
+            if number == ATTEMPTS or time.monotonic() - begun > LAST_BEGINNING:
                 raise unavailable() from error
             log.warning("attempt %d of %d failed and is repeated: %s", number, ATTEMPTS, str(error.orig).strip())
         except PoolTimeout as error:
@@ -205,7 +208,7 @@ def may_retry(error: DBAPIError) -> bool:
 
 def unavailable() -> DomainError:
     """What a caller is told when the database is away."""
-    return Unavailable(f"The database did not answer {ATTEMPTS} times. Nothing was changed. Try again in a moment.")
+    return Unavailable("The database did not answer. Nothing was changed. Try again in a moment.")
 
 
 def took_too_long() -> DomainError:

@@ -77,14 +77,25 @@ def test_where_postgresql_and_redis_are_is_what_the_instances_are_told(layout, t
     layout.environment.write_text(
         f'HECTO_DATABASE_HOST="{sockets}"\nHECTO_REDIS_SOCKET="/r.sock"\nHECTO_DATABASE_POOL="3"\n'
     )
-    local = read(layout, sockets, redis_socket)
+    etc = tmp_path / "etc"
+    local = read(layout, sockets, redis_socket, etc)
     # Its socket is not there: the server is down, and not somewhere else.
     assert (local.postgres_here, local.redis_address, local.pool) == (True, "/r.sock", 3)
     layout.environment.write_text('HECTO_DATABASE_HOST="10.0.0.5"\nHECTO_REDIS_HOST="10.0.0.6"\n')
-    remote = read(layout, sockets, redis_socket)
+    remote = read(layout, sockets, redis_socket, etc)
     assert (remote.postgres_here, remote.postgres_host, remote.redis_address) == (False, "10.0.0.5", ("10.0.0.6", 6379))
+    assert (remote.redis_here, remote.host) == (False, "")
+    # One of several: its Redis is down, and the way of the instances leads to another.
+    for name in ("redis/hecto.conf", "patroni/config.yml"):
+        (etc / name).parent.mkdir(parents=True)
+        (etc / name).touch()
+    layout.environment.write_text('HECTO_HOST="one"\nHECTO_REDIS_SOCKET="/proxy.sock"\nHECTO_DATABASE_HOST="/proxy"\n')
+    own = read(layout, sockets, redis_socket, etc)
+    assert (own.host, own.redis_address, own.redis_here) == ("one", str(redis_socket), True)
+    assert (own.postgres_host, own.postgres_here) == (str(sockets), True)
+    shutil.rmtree(etc)
     layout.environment.unlink()
-    nothing = read(layout, sockets, redis_socket)
+    nothing = read(layout, sockets, redis_socket, etc)
     assert (nothing.postgres_here, nothing.postgres_host, nothing.redis_address) == (False, "", None)
 
 
@@ -163,6 +174,16 @@ def test_what_holds_others_up_is_named_with_who_does_it():
         ),
         ("postgres", {"replica": True, "behind": 45.0}, "this replica is 45 s behind"),
         ("redis", {"state": "down", "why": "no answer within 1 s"}, "Redis does not answer: no answer within 1 s"),
+        (
+            "postgres",
+            {"state": "down", "why": "Connection refused", "here": True, "of_several": True},
+            "the PostgreSQL of this host does not answer: Connection refused",
+        ),
+        (
+            "redis",
+            {"state": "down", "why": "Connection refused", "here": True, "of_several": True},
+            "the Redis of this host does not answer: Connection refused",
+        ),
         ("redis", {"memory": 3_900_000}, "Redis has 3.7 MB of 3.8 MB in use"),
         ("redis", {"aof": "failing"}, "Redis cannot write its data to the disk"),
         ("redis", {"role": "replica", "link": "down"}, "this Redis does not reach its primary"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 
+import pytest
+
 from hecto.fleet.top import draw, several
 from tests.unit.fleet.snapshots import GB, fleet, instance, session, snapshot
 
@@ -97,3 +99,23 @@ def test_hosts_are_put_side_by_side_with_sums_and_the_worst_first():
     assert "2 of 3 hosts" in text
     # Of the two servers the primary is shown in full.
     assert "17.2 primary" in text
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"role": "primary", "link": None}, "primary"),
+        ({"role": "replica", "link": "up"}, "replica"),
+        ({"role": "replica", "link": "down"}, "cut off"),
+        ({"state": "down", "why": "Connection refused"}, "down"),
+        # Elsewhere: what it is there is no news of this host.
+        ({"role": "primary", "here": False}, "-"),
+    ],
+)
+def test_of_a_host_is_told_what_its_own_redis_is(change, expected):
+    one = snapshot()
+    one["redis"] |= change
+    text = "\n".join(
+        draw.paint(line, 120, colour=False) for line in several.frame(several.together({"one": one}, {}), 40)
+    )
+    assert next(line for line in text.splitlines() if line.startswith(" one ")).endswith(f" {expected}")

@@ -66,6 +66,20 @@ def test_prometheus_understands_every_panel(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_a_site_that_nobody_uses_has_no_errors(tmp_path: Path) -> None:
+    """Nothing divided by nothing is no number, and a panel without one looks broken."""
+    expression = expressions()["overview: Share of errors A"].replace("$__rate_interval", "1m")
+    series = [{"series": f'hecto_requests_total{{status="{status}"}}', "values": "7x20"} for status in (200, 500)]
+    asked = {"expr": expression, "eval_time": "4m", "exp_samples": [{"labels": "{}", "value": 0}]}
+    trial = {"tests": [{"interval": "15s", "input_series": series, "promql_expr_test": [asked]}]}
+    file = tmp_path / "trial.yml"
+    file.write_text(yaml.safe_dump(trial))
+    program = shutil.which("promtool")
+    assert program, "promtool is not here; ./hecto test installs it: the Debian package prometheus"
+    done = subprocess.run([program, "test", "rules", file], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("file", DASHBOARDS, ids=lambda file: file.stem)
 def test_a_dashboard_can_be_imported_anywhere(file: Path) -> None:
     dashboard: dict[str, Any] = json.loads(file.read_text())

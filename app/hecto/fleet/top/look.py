@@ -27,6 +27,7 @@ class Looker:
     def __init__(self, layout: Layout, supervisor: Supervisor, *, whole: bool = False) -> None:
         """With `whole` every look is at everything, for somebody who looks no more than once."""
         known = settings.read(layout)
+        self._host = known.host or socket.gethostname()
         self._machine = Machine()
         self._fleet = Fleet(layout, supervisor, EVERYBODY if whole else AT_ONCE)
         self._postgres = Postgres(layout, known, 0.0 if whole else SELDOM)
@@ -37,7 +38,7 @@ class Looker:
     def look(self) -> dict[str, Any]:
         """This moment, with rates since the look before."""
         now: dict[str, Any] = {
-            "host": socket.gethostname(),
+            "host": self._host,
             "at": round(time.time(), 3),
             "machine": self._machine.look(),
             "fleet": self._fleet.look(),

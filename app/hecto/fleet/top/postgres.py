@@ -50,8 +50,11 @@ class Postgres:
             found = self._look()
         except (psycopg2.Error, OSError, KeyError) as error:
             self._close()
-            return {"state": "down", "why": _why(error)}
-        return {"state": "up", **found}
+            return {"state": "down", "why": _why(error), **self._which()}
+        return {"state": "up", **self._which(), **found}
+
+    def _which(self) -> dict[str, bool]:
+        return {"here": self._settings.postgres_here, "of_several": bool(self._settings.host)}
 
     def _look(self) -> dict[str, Any]:
         if self._connection is None:

@@ -37,6 +37,12 @@ def _postgres_away(postgres: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if postgres["state"] == "unknown":
         yield f"PostgreSQL cannot be asked: {postgres['why']}", "what it does is not shown"
         return
+    if postgres.get("of_several") and postgres["here"]:
+        yield (
+            f"the PostgreSQL of this host does not answer: {one_line(postgres['why'], 120)}",
+            "another one works or takes over, and there is a copy less; see journalctl -u patroni",
+        )
+        return
     yield (
         f"PostgreSQL does not answer: {one_line(postgres['why'], 120)}",
         "nothing can be read or written; see journalctl -u 'postgresql@*' -u patroni",
@@ -44,6 +50,12 @@ def _postgres_away(postgres: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _redis_away(redis: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    if redis.get("of_several") and redis["here"]:
+        yield (
+            f"the Redis of this host does not answer: {one_line(redis['why'], 120)}",
+            "another one works or takes over, and there is a copy less; see journalctl -u redis-server",
+        )
+        return
     yield (
         f"Redis does not answer: {one_line(redis['why'], 120)}",
         "work goes on, slower, and pages are not live; see journalctl -u redis-server",

@@ -1,4 +1,7 @@
-"""Redis, asked for INFO over one connection that stays open, as the user of the application."""
+"""Redis, asked for INFO over one connection that stays open, as the user of the application.
+
+Each of several hosts tells of its own. The way of the instances leads to the primary wherever one asks.
+"""
 
 import socket
 import time
@@ -15,7 +18,7 @@ class RedisError(Exception):
 
 
 class Redis:
-    """The Redis that the instances of this host use; without instances, the one that runs here."""
+    """The Redis that runs on this host; where none does, the one that its instances use."""
 
     def __init__(self, layout: Layout, settings: Settings) -> None:
         self._password = layout.secrets / "redis-password"
@@ -32,10 +35,14 @@ class Redis:
         except (OSError, RedisError) as error:
             self._close()
             self._before = None
-            return {"state": "down", "why": _why(error)}
+            return {"state": "down", "why": _why(error), **self._which()}
         now, before = time.monotonic(), self._before
         self._before = (now, info)
-        return {"state": "up", **figures(info, before[1] if before else None, now - before[0] if before else 0.0)}
+        passed = now - before[0] if before else 0.0
+        return {"state": "up", **self._which(), **figures(info, before[1] if before else None, passed)}
+
+    def _which(self) -> dict[str, bool]:
+        return {"here": self._settings.redis_here, "of_several": bool(self._settings.host)}
 
     def _info(self) -> str:
         if self._connection is None:

@@ -194,17 +194,26 @@ def _host(now: Snapshot) -> str:
         rate(fleet["requests"]) if fleet else "-",
         fleet["websockets"] if fleet else "-",
         size(fleet["memory"]) if fleet else "-",
-        _role(now["postgres"], "replica"),
-        _role(now["redis"], "role"),
+        _postgres(now["postgres"]),
+        _redis(now["redis"]),
     )
 
 
-def _role(service: dict[str, Any] | None, key: str) -> str:
-    if service is None:
+def _postgres(service: dict[str, Any] | None) -> str:
+    return _without_role(service) or ("replica" if service and service["replica"] else "primary")
+
+
+def _redis(service: dict[str, Any] | None) -> str:
+    """Its role; a replica that does not reach its primary is none that could take over."""
+    is_cut_off = service is not None and service.get("link") not in (None, "up")
+    return _without_role(service) or ("cut off" if is_cut_off else str(service and service["role"]))
+
+
+def _without_role(service: dict[str, Any] | None) -> str:
+    """What is said of a service that is down, or not on this host; empty of one that is up here."""
+    if service is None or not service.get("here", True):
         return "-"
-    if service["state"] != "up":
-        return str(service["state"])
-    return ("replica" if service[key] else "primary") if key == "replica" else str(service[key])
+    return "" if service["state"] == "up" else str(service["state"])
 
 
 def _primary(now: Snapshot, service: str) -> dict[str, Any] | None:

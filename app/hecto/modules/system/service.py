@@ -48,7 +48,7 @@ def look(shared: Services) -> dict[str, Any]:
     instances = found["instances"]
     state: dict[str, Any] = {
         "at": clock.now().isoformat(),
-        "answered_by": f"{shared.heartbeat.host}/{shared.instance.name}",
+        "answered_by": shared.heartbeat.name,
         "database": database,
         "redis": found["redis"] or silent,
         # Without Redis nobody knows of the others.
