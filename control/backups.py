@@ -62,7 +62,7 @@ def list_backups(site: Site, *, as_json: bool) -> int:
 def restore(site: Site, options: argparse.Namespace) -> int:
     """Replace the database by its backups, after a question; or restore beside it, to look."""
     _ready(site)
-    variables: dict[str, str] = {"backup_restore_target": options.to}
+    variables: dict[str, object] = {"backup_restore_target": options.to, "hecto_take_over": options.take_over}
     if options.beside:
         # By the name of the first host in the site's inventory.
         variables["backup_restore_host"] = "host-1" if site.is_cluster else "hecto-local"
@@ -222,3 +222,4 @@ def register(command: Callable[[str, Handler, str], argparse.ArgumentParser], al
     )
     one.add_argument("--beside", action="store_true", help="restore beside the database, to look; nothing is replaced")
     one.add_argument("--yes", action="store_true", help="do not ask")
+    one.add_argument("--take-over", action="store_true", help="end the claim of another run that is known to be dead")

@@ -84,6 +84,10 @@ def wait_for_end(host: Host, log: Path | None, **where: Any) -> dict[str, Any]:
 def _alive(host: Host, log: Path | None) -> bool:
     if log is not None or host.has_patroni:
         return ((log.parent / "data" if log else host.data) / "postmaster.pid").exists()
+    return _runs(host)
+
+
+def _runs(host: Host) -> bool:
     return subprocess.run(["systemctl", "is-active", "--quiet", host.unit], check=False).returncode == 0
 
 
@@ -110,12 +114,21 @@ def prove(host: Host, **where: Any) -> dict[str, Any]:
     return {"checks": len(rows), **spent}
 
 
+def restorable(host: Host, target: str) -> dict[str, Any]:
+    """See that a restore could begin, before anybody is kept from work for it; raises Trouble where it could not."""
+    check_target(host, target)
+    # Where Patroni leads, it has been stopped by then, and has handed over the end of its log.
+    if not host.has_patroni and _runs(host):
+        _archive_all(host)
+    return {"target": target}
+
+
 def restore(host: Host, target: str, timeline: str = "") -> dict[str, Any]:
     """Replace the database of this host by what the repository has. Whoever used it must be stopped before."""
     began = time.time()
     check_target(host, target)
     with alone():
-        if subprocess.run(["systemctl", "is-active", "--quiet", host.unit], check=False).returncode == 0:
+        if _runs(host):
             _archive_all(host)
         _stop(host)
         as_postgres("mkdir", "--parents", "--mode=0700", str(host.data))
