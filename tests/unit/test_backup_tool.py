@@ -52,14 +52,20 @@ class Repository:
     def __init__(self, *backups: dict[str, Any], system: int = 1) -> None:
         self.backups, self.number, self.has_database, self.data = backups, system, True, Path("/data")
 
+        self.takes, self.sees_all, self.in_recovery, self.code, self.asked = True, False, "f", 0, list[str]()
+
     def info(self) -> dict[str, Any]:
-        return {"status": {"code": 0}, "backup": list(self.backups), "db": [{"system-id": 1}]}
+        return {"status": {"code": self.code}, "backup": list(self.backups), "db": [{"system-id": 1}]}
+
+    def pgbackrest(self, command: str, *_: str) -> None:
+        self.asked.append(command)
+        self.code = 2 if command == "stanza-create" else self.code
 
     def system(self, data: Path) -> dict[str, str]:
         return {"Database system identifier": str(self.number)}
 
     def psql(self, statement: str, **_: Any) -> str:
-        return "1234.5|7"
+        return self.in_recovery if "in_recovery" in statement else "1234.5|7"
 
 
 def test_a_time_that_cannot_be_had_is_refused_before_anything_is_touched(tool):
@@ -90,6 +96,33 @@ def test_another_database_does_not_get_into_the_repository(tool):
     with pytest.raises(host.Trouble, match="another database") as raised:
         taking.begin(Repository(backup("full", 1), system=2))
     assert "restore.yml" in str(raised.value)
+
+
+def test_a_repository_begins_once_and_by_the_primary_alone(tool, tmp_path):
+    _, taking, _ = tool
+    (tmp_path / "PG_VERSION").touch()
+    fresh, standby, known = Repository(), Repository(), Repository(backup("full", 1))
+    for host in (fresh, standby, known):
+        host.data = tmp_path
+    fresh.code = standby.code = 1
+    standby.in_recovery = "t"
+    assert taking.begin(fresh) == {"changed": True, "first": True}
+    assert taking.begin(standby) == taking.begin(known) == {"changed": False, "first": False}
+    assert (fresh.asked, standby.asked, known.asked) == (["stop", "start", "stanza-create", "check"], [], [])
+
+
+def test_a_repository_that_does_not_answer_is_not_an_empty_one(tool, monkeypatch):
+    host, taking, _ = tool
+    settings = {"stanza": "s", "database": "d", "version": 17, "data": "/data", "unit": "u", "port": 1}
+    asked = host.Host({**settings, "takes": True, "sees_all": False, "has_database": True})
+    said = [{"status": {"code": 99, "message": "other"}, "repo": [{"status": {"code": 99, "message": "no host"}}]}]
+    monkeypatch.setattr(asked, "pgbackrest", lambda *_: json.dumps(said))
+    with pytest.raises(host.Trouble, match=r"does not answer.*no host"):
+        taking.described(asked)
+    monkeypatch.setattr(asked, "psql", lambda *_, **__: "1|2")
+    lines = taking.metrics(asked).splitlines()
+    assert "hecto_backup_archive_failed_total 2" in lines
+    assert not any("last_full" in line for line in lines)
 
 
 def test_the_list_says_what_a_person_wants_to_know(tool):

@@ -15,7 +15,9 @@ from typing import Any
 STATE = Path("/var/lib/hecto/backup")
 # Not a name that pgBackRest gives: its own are STANZA-backup.lock and the like.
 LOCK = Path("/run/pgbackrest/one-at-a-time")
-STANZA_IS_FINE, NO_BACKUP_YET = 0, 2  # codes of `pgbackrest info`
+STANZA_IS_FINE, NO_BACKUP_YET, NOBODY_KNOWS = 0, 2, 99  # codes of `pgbackrest info`
+# Seconds for a store to answer each question about what is there. A backup waits for longer.
+PATIENCE = 10
 
 
 class Trouble(Exception):
@@ -50,9 +52,18 @@ class Host:
         return as_postgres(str(self.programs / "psql"), *words, statement)
 
     def info(self) -> dict[str, Any]:
-        """What is in the repository."""
-        found = json.loads(self.pgbackrest("info", "--output=json") or "[]")
-        return dict(found[0]) if found else {"status": {"code": 1}, "backup": [], "db": []}
+        """What is in the repository; raises Trouble where it does not say, which must not look like an empty one."""
+        words = ["info", "--output=json", f"--io-timeout={PATIENCE}"]
+        found = json.loads(self.pgbackrest(*words) or "[]")
+        if not found:
+            return {"status": {"code": 1}, "backup": [], "db": []}
+        if found[0]["status"]["code"] == NOBODY_KNOWS:
+            said = "; ".join(str(one["status"]["message"]) for one in found[0].get("repo", ()))
+            raise Trouble(
+                "the repository does not answer, or not to us, so nobody knows what is in it. See that it is reachable "
+                f"from this host and that the settings in /etc/pgbackrest.conf are right. pgBackRest says: {said}"
+            )
+        return dict(found[0])
 
     def system(self, data: Path) -> dict[str, str]:
         """What pg_controldata says about a directory."""
