@@ -61,7 +61,7 @@ class Host:
             said = "; ".join(str(one["status"]["message"]) for one in found[0].get("repo", ()))
             raise Trouble(
                 "the repository does not answer, or not to us, so nobody knows what is in it. See that it is reachable "
-                f"from this host and that the settings in /etc/pgbackrest.conf are right. pgBackRest says: {said}"
+                f"from this host, and that key and passphrase in /etc/pgbackrest.conf are right. pgBackRest: {said}"
             )
         return dict(found[0])
 
@@ -74,8 +74,15 @@ class Host:
 def as_postgres(*words: str, echo: bool = False) -> str:
     """Run a program as the user postgres and return what it printed; its complaint becomes ours."""
     command = ["runuser", "--user=postgres", "--", *words] if os.geteuid() == 0 else list(words)
+    # What was decrypted with another passphrase is quoted as well, and is no text.
     done = subprocess.run(
-        command, text=True, capture_output=True, check=False, cwd="/", env={**os.environ, "LC_ALL": "C.UTF-8"}
+        command,
+        text=True,
+        errors="replace",
+        capture_output=True,
+        check=False,
+        cwd="/",
+        env={**os.environ, "LC_ALL": "C.UTF-8"},
     )
     if echo and done.stdout.strip():
         print(done.stdout.strip(), file=sys.stderr)
