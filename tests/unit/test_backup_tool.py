@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import stat
 import subprocess
 import sys
 import time
@@ -52,6 +54,7 @@ class Repository:
     def __init__(self, *backups: dict[str, Any], system: int = 1) -> None:
         self.backups, self.number, self.has_database, self.data = backups, system, True, Path("/data")
 
+        self.tables, self.unit, self.has_patroni = "0", "postgresql.service", False
         self.takes, self.sees_all, self.in_recovery, self.code, self.asked = True, False, "f", 0, list[str]()
 
     def info(self) -> dict[str, Any]:
@@ -65,6 +68,8 @@ class Repository:
         return {"Database system identifier": str(self.number)}
 
     def psql(self, statement: str, **_: Any) -> str:
+        if "user_tables" in statement:
+            return self.tables
         return self.in_recovery if "in_recovery" in statement else "1234.5|7"
 
 
@@ -82,6 +87,17 @@ def test_a_time_that_cannot_be_had_is_refused_before_anything_is_touched(tool):
             recovery.check_target(repository, target)
     with pytest.raises(host.Trouble, match="no backup to restore"):
         recovery.check_target(Repository(), "latest")
+
+
+def test_what_only_a_living_server_has_is_handed_over_before_it_is_replaced(tool, monkeypatch):
+    """The new, empty database of a host that was lost has nothing to hand over, and the repository would refuse it."""
+    _, _, recovery = tool
+    monkeypatch.setattr(recovery, "_runs", lambda _: True)
+    known, empty, other = (Repository(backup("full", 1), system=system) for system in (1, 2, 2))
+    other.tables = "3"
+    for host in (known, empty, other):
+        recovery.restorable(host, "latest")
+    assert (known.asked, empty.asked, other.asked) == (["check"], [], ["check"])
 
 
 @pytest.mark.parametrize("zone", ["+00", "+0000", "+00:00", "Z"])
@@ -123,6 +139,21 @@ def test_a_repository_that_does_not_answer_is_not_an_empty_one(tool, monkeypatch
     lines = taking.metrics(asked).splitlines()
     assert "hecto_backup_archive_failed_total 2" in lines
     assert not any("last_full" in line for line in lines)
+
+
+def test_the_lock_of_one_user_is_the_others_as_well(tool, tmp_path, monkeypatch):
+    """Root restores, postgres takes backups, and either may be the first."""
+    host, _, _ = tool
+    monkeypatch.setattr(host, "LOCK", tmp_path / "lock")
+    before = os.umask(0o077)
+    try:
+        with host.alone():
+            assert stat.S_IMODE((tmp_path / "lock").stat().st_mode) == 0o644
+    finally:
+        os.umask(before)
+    (tmp_path / "lock").chmod(0o444)  # as another's is: to be read, no more
+    with host.alone():
+        pass
 
 
 def test_the_list_says_what_a_person_wants_to_know(tool):

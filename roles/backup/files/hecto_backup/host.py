@@ -96,8 +96,11 @@ def as_postgres(*words: str, echo: bool = False) -> str:
 def alone() -> Iterator[None]:
     """One backup, test or restore at a time; whoever comes second waits."""
     LOCK.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    descriptor = os.open(LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    # A restore is root's, a backup is postgres': who comes first makes the file, and the other must get it open.
+    descriptor = os.open(LOCK, os.O_RDONLY | os.O_CREAT, 0o644)
     try:
+        if os.fstat(descriptor).st_uid == os.geteuid():
+            os.fchmod(descriptor, 0o644)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
