@@ -100,6 +100,21 @@ def test_what_only_a_living_server_has_is_handed_over_before_it_is_replaced(tool
     assert (known.asked, empty.asked, other.asked) == (["check"], [], ["check"])
 
 
+@pytest.mark.parametrize(
+    ("said", "alive"),
+    [
+        ("ActiveState=active\nNRestarts=0", True),
+        ("ActiveState=activating\nNRestarts=0", True),  # it replays its log
+        ("ActiveState=activating\nNRestarts=2", False),  # it has ended, and systemd tries again
+        ("ActiveState=failed\nNRestarts=0", False),
+    ],
+)
+def test_a_server_that_replays_its_log_is_waited_for(tool, monkeypatch, said, alive):
+    _, _, recovery = tool
+    monkeypatch.setattr(recovery.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0, said))
+    assert recovery._alive(Repository(), None) is alive
+
+
 @pytest.mark.parametrize("zone", ["+00", "+0000", "+00:00", "Z"])
 def test_a_time_within_is_taken(tool, zone):
     _, _, recovery = tool
