@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import stat
 import subprocess
 import sys
 import time
@@ -52,14 +54,23 @@ class Repository:
     def __init__(self, *backups: dict[str, Any], system: int = 1) -> None:
         self.backups, self.number, self.has_database, self.data = backups, system, True, Path("/data")
 
+        self.tables, self.unit, self.has_patroni = "0", "postgresql.service", False
+        self.takes, self.sees_all, self.in_recovery, self.code, self.asked = True, False, "f", 0, list[str]()
+
     def info(self) -> dict[str, Any]:
-        return {"status": {"code": 0}, "backup": list(self.backups), "db": [{"system-id": 1}]}
+        return {"status": {"code": self.code}, "backup": list(self.backups), "db": [{"system-id": 1}]}
+
+    def pgbackrest(self, command: str, *_: str) -> None:
+        self.asked.append(command)
+        self.code = 2 if command == "stanza-create" else self.code
 
     def system(self, data: Path) -> dict[str, str]:
         return {"Database system identifier": str(self.number)}
 
     def psql(self, statement: str, **_: Any) -> str:
-        return "1234.5|7"
+        if "user_tables" in statement:
+            return self.tables
+        return self.in_recovery if "in_recovery" in statement else "1234.5|7"
 
 
 def test_a_time_that_cannot_be_had_is_refused_before_anything_is_touched(tool):
@@ -78,6 +89,32 @@ def test_a_time_that_cannot_be_had_is_refused_before_anything_is_touched(tool):
         recovery.check_target(Repository(), "latest")
 
 
+def test_what_only_a_living_server_has_is_handed_over_before_it_is_replaced(tool, monkeypatch):
+    """The new, empty database of a host that was lost has nothing to hand over, and the repository would refuse it."""
+    _, _, recovery = tool
+    monkeypatch.setattr(recovery, "_runs", lambda _: True)
+    known, empty, other = (Repository(backup("full", 1), system=system) for system in (1, 2, 2))
+    other.tables = "3"
+    for host in (known, empty, other):
+        recovery.restorable(host, "latest")
+    assert (known.asked, empty.asked, other.asked) == (["check"], [], ["check"])
+
+
+@pytest.mark.parametrize(
+    ("said", "alive"),
+    [
+        ("ActiveState=active\nNRestarts=0", True),
+        ("ActiveState=activating\nNRestarts=0", True),  # it replays its log
+        ("ActiveState=activating\nNRestarts=2", False),  # it has ended, and systemd tries again
+        ("ActiveState=failed\nNRestarts=0", False),
+    ],
+)
+def test_a_server_that_replays_its_log_is_waited_for(tool, monkeypatch, said, alive):
+    _, _, recovery = tool
+    monkeypatch.setattr(recovery.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0, said))
+    assert recovery._alive(Repository(), None) is alive
+
+
 @pytest.mark.parametrize("zone", ["+00", "+0000", "+00:00", "Z"])
 def test_a_time_within_is_taken(tool, zone):
     _, _, recovery = tool
@@ -90,6 +127,48 @@ def test_another_database_does_not_get_into_the_repository(tool):
     with pytest.raises(host.Trouble, match="another database") as raised:
         taking.begin(Repository(backup("full", 1), system=2))
     assert "restore.yml" in str(raised.value)
+
+
+def test_a_repository_begins_once_and_by_the_primary_alone(tool, tmp_path):
+    _, taking, _ = tool
+    (tmp_path / "PG_VERSION").touch()
+    fresh, standby, known = Repository(), Repository(), Repository(backup("full", 1))
+    for host in (fresh, standby, known):
+        host.data = tmp_path
+    fresh.code = standby.code = 1
+    standby.in_recovery = "t"
+    assert taking.begin(fresh) == {"changed": True, "first": True}
+    assert taking.begin(standby) == taking.begin(known) == {"changed": False, "first": False}
+    assert (fresh.asked, standby.asked, known.asked) == (["stop", "start", "stanza-create", "check"], [], [])
+
+
+def test_a_repository_that_does_not_answer_is_not_an_empty_one(tool, monkeypatch):
+    host, taking, _ = tool
+    settings = {"stanza": "s", "database": "d", "version": 17, "data": "/data", "unit": "u", "port": 1}
+    asked = host.Host({**settings, "takes": True, "sees_all": False, "has_database": True})
+    said = [{"status": {"code": 99, "message": "other"}, "repo": [{"status": {"code": 99, "message": "no host"}}]}]
+    monkeypatch.setattr(asked, "pgbackrest", lambda *_: json.dumps(said))
+    with pytest.raises(host.Trouble, match=r"does not answer.*no host"):
+        taking.described(asked)
+    monkeypatch.setattr(asked, "psql", lambda *_, **__: "1|2")
+    lines = taking.metrics(asked).splitlines()
+    assert "hecto_backup_archive_failed_total 2" in lines
+    assert not any("last_full" in line for line in lines)
+
+
+def test_the_lock_of_one_user_is_the_others_as_well(tool, tmp_path, monkeypatch):
+    """Root restores, postgres takes backups, and either may be the first."""
+    host, _, _ = tool
+    monkeypatch.setattr(host, "LOCK", tmp_path / "lock")
+    before = os.umask(0o077)
+    try:
+        with host.alone():
+            assert stat.S_IMODE((tmp_path / "lock").stat().st_mode) == 0o644
+    finally:
+        os.umask(before)
+    (tmp_path / "lock").chmod(0o444)  # as another's is: to be read, no more
+    with host.alone():
+        pass
 
 
 def test_the_list_says_what_a_person_wants_to_know(tool):

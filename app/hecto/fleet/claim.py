@@ -17,11 +17,19 @@ STEP = 120.0
 
 
 def take(
-    layout: Layout, who: str, run: str, release: str | None, seconds: float, *, over: bool = False
+    layout: Layout,
+    who: str,
+    run: str,
+    release: str | None,
+    seconds: float,
+    *,
+    what: str | None = None,
+    over: bool = False,
 ) -> tuple[Claim, Claim | None]:
     """Take the host, or hold it for longer; returns the claim and the one that was taken over.
 
-    Raises LockedError while another holds it, unless it is to be taken `over`.
+    release: that of a deploy; what: what it is for where it is none. Raises LockedError while another holds it, unless
+    it is to be taken `over`.
     """
     state = states.load(layout.fleet_state)
     if not over:
@@ -30,7 +38,7 @@ def take(
     before = state.claim if state.claim and state.claim.holds else None
     mine = before if before and is_of(before, who, run) else None
     until = max(now + seconds, mine.until if mine else 0.0)
-    state.claim = Claim(who, run, release, mine.since if mine else now, until)
+    state.claim = Claim(who, run, release, mine.since if mine else now, until, None if release else what)
     states.save(layout.fleet_state, state)
     return state.claim, before if before is not mine else None
 
@@ -55,16 +63,23 @@ def require(state: State, who: str, run: str) -> None:
     held = state.claim
     if held is None or not held.holds or is_of(held, who, run):
         return
-    goal = f" release {held.release}" if held.release else ""
     raise LockedError(
-        f"{held.who} is deploying{goal} to this host since {clock(held.since)}. Nothing was changed. Wait for its end; "
+        f"{held.who} {purpose(held)} since {clock(held.since)}. Nothing was changed. Wait for its end; "
         f"if it was interrupted, the host is free at {clock(held.until)} by itself, or at once by --take-over "
         "(hecto-fleet claim --take-over).",
         who=held.who,
         release=held.release,
+        what=held.what,
         since=clock(held.since),
         until=clock(held.until),
     )
+
+
+def purpose(claim: Claim) -> str:
+    """What its owner does with the host, in words."""
+    if claim.what:
+        return f"has this host for a {claim.what}"
+    return f"is deploying release {claim.release} to this host" if claim.release else "is deploying to this host"
 
 
 def extend(state: State, who: str, run: str, seconds: float) -> None:

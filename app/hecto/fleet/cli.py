@@ -78,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
             "--keep", type=int, default=releases.KEEP, metavar="N", help="old releases; default %(default)s"
         )
 
-    claim = command("claim", commands.claim, "take the host for a deploy; another one is refused meanwhile")
+    claim = command("claim", commands.claim, "take the host for a deploy or a restore; others are refused meanwhile")
     claim.add_argument("--release", metavar="ID", help="where the deploy goes to")
     claim.add_argument(
         "--seconds", type=float, default=600, metavar="S", help="until it ends by itself; default %(default)g s"
@@ -115,7 +115,7 @@ def _signing(subs: Iterable[argparse.ArgumentParser]) -> None:
         sub.add_argument("--who", metavar="NAME", help="for others and the history; default: the user behind sudo")
         sub.add_argument("--run", default="", metavar="ID", help="tells one deploy of the same person from another")
         sub.add_argument(
-            "--what", metavar="RUN", help="a step of what, for the history: deploy, rollback, restart, scale"
+            "--what", metavar="RUN", help="a step of what, for the history: deploy, rollback, restart, scale, restore"
         )
 
 

@@ -119,7 +119,7 @@ def finish(options: Options, layout: Layout, supervisor: Supervisor) -> int:
 
 
 def claim(options: Options, layout: Layout, _: Supervisor) -> int:
-    """Take the host for a deploy."""
+    """Take the host for a deploy, or for what --what says."""
     with _alone(options, layout) as done:
         taken, before = claims.take(
             layout,
@@ -127,6 +127,7 @@ def claim(options: Options, layout: Layout, _: Supervisor) -> int:
             options.run,
             options.release,
             options.seconds,
+            what=options.what,
             over=options.take_over,
         )
         if before:
@@ -142,9 +143,10 @@ def unclaim(options: Options, layout: Layout, _: Supervisor) -> int:
     with _alone(options, layout) as done:
         given_back = claims.give_back(layout, audit.who(options.who), options.run)
         was_ours = given_back is not None
-        if given_back and options.failed:
-            # Of a run that was refused between two commands no other line tells.
-            done.update(changed=True, release=given_back.release, result=options.failed.splitlines()[0])
+        if given_back and (options.failed or given_back.what):
+            # Of a run that was refused between two commands, and of one that is no deploy, no other line tells.
+            result = options.failed.splitlines()[0] if options.failed else "done"
+            done.update(changed=True, release=given_back.release, result=result)
     _report(options, {"changed": was_ours}, "the host is free" if was_ours else "there was no claim of yours")
     return OK
 

@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from hecto.fleet import claim as claims
 from hecto.fleet import state as states
 from hecto.fleet.errors import StateError
 from hecto.fleet.layout import Layout
@@ -67,7 +68,7 @@ class Deploys:
             found.append(f"Last good release: {self.state.last_good}{before}.")
         if self.claim:
             found.append(
-                f"{self.claim.who} is deploying {self.claim.release or ''} since {clock(self.claim.since)}, "
+                f"{self.claim.who} {claims.purpose(self.claim)} since {clock(self.claim.since)}, "
                 f"at the longest until {clock(self.claim.until)}."
             )
         if roll := self.state.roll:
@@ -104,6 +105,7 @@ def claim_as_json(claim: Claim) -> dict[str, Any]:
         "who": claim.who,
         "run": claim.run,
         "release": claim.release,
+        "what": claim.what,
         "since": clock(claim.since),
         "until": clock(claim.until),
     }

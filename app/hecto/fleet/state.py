@@ -47,6 +47,8 @@ class Claim:
     release: str | None
     since: float
     until: float
+    # What has the host where it is no deploy, such as a restore of the database.
+    what: str | None = None
 
     @property
     def holds(self) -> bool:
@@ -104,7 +106,7 @@ def load(path: Path) -> State:
 def save(path: Path, state: State) -> None:
     """Replace the file in one step, on disk before anything is done that it speaks of. Raises StateError."""
     try:
-        _replace(path, json.dumps({"format": FORMAT, **asdict(state)}), 0o600)
+        _replace(path, json.dumps({"format": FORMAT, **asdict(state) | {"claim": _claim_as_json(state.claim)}}), 0o600)
     except OSError as error:
         raise StateError(
             f"{path} cannot be written: {error.strerror}. Nothing more was done, the instances are left as they are. "
@@ -151,6 +153,13 @@ def _claim(content: dict[str, Any] | None) -> Claim | None:
     if content is None:
         return None
     return Claim(**content | {"since": float(content["since"]), "until": float(content["until"])})
+
+
+def _claim_as_json(claim: Claim | None) -> dict[str, Any] | None:
+    # Only where it says something: the hecto-fleet of an older release, which a rollback brings back, knows no `what`.
+    if claim is None:
+        return None
+    return {name: value for name, value in asdict(claim).items() if name != "what" or value}
 
 
 def _numbers(releases: dict[str, Any]) -> dict[int, str | None]:

@@ -81,6 +81,23 @@ def test_a_second_deploy_is_refused_with_who_and_since_when(
     assert run("claim", "--who", "bob")[0] == 0
 
 
+def test_a_restore_keeps_deploys_away_and_says_what_it_is(layout: Layout, run: Run) -> None:
+    run("claim", "--who", "ada", "--what", "restore", "--seconds", "60")
+    code, answer = run("claim", "--who", "bob", "--what", "deploy", "--release", NEW)
+    assert (code, answer["who"], answer["what"], answer["release"]) == (3, "ada", "restore", None)
+    assert "ada has this host for a restore since" in answer["error"]
+    assert "deploying" not in answer["error"]
+    assert run("unclaim", "--who", "ada", "--what", "restore")[1] == {"changed": True}
+    (line,) = audit.read(layout.history)
+    assert (line["who"], line["what"], line["result"]) == ("ada", "restore", "done")
+
+
+def test_the_claim_of_a_deploy_is_kept_as_older_releases_read_it(layout: Layout, run: Run) -> None:
+    run("claim", "--who", "ada", "--what", "rollback", "--release", OLD, "--seconds", "60")
+    kept = json.loads(layout.fleet_state.read_text())["claim"]
+    assert sorted(kept) == ["release", "run", "since", "until", "who"]
+
+
 def test_two_deploys_of_one_person_are_two(layout: Layout, run: Run) -> None:
     run("claim", "--who", "ada", "--run", "1")
     assert run("claim", "--who", "ada", "--run", "2")[0] == 3
@@ -295,5 +312,5 @@ def test_status_for_a_person_tells_of_a_deploy(
     fleet(layout, processes, "status")
     text = capsys.readouterr().out
     assert f"Last good release: {OLD}." in text
-    assert f"ada is deploying {NEW} since " in text
+    assert f"ada is deploying release {NEW} to this host since " in text
     assert "is under way; moved so far: 1." in text

@@ -27,7 +27,7 @@ SECRETS = ("database_app_password", "database_owner_password", "redis_app_passwo
 TARGET = [{"ansible.builtin.command": {"argv": ["sh", "-c", "echo {{ hecto_instances }} > $HOST/wanted"]}}]
 NEEDS_A_HOST = {"install.yml": [], "configure.yml": [], "target.yml": TARGET}
 NEEDS_SYSTEMD = "ansible.builtin.systemd_service"
-PLAYBOOKS = ("rolling-deploy.yml", "rolling-restart.yml", "rollback.yml", "scale.yml")
+PLAYBOOKS = ("rolling-deploy.yml", "rolling-restart.yml", "rollback.yml", "scale.yml", "restore.yml")
 
 
 class Hosts:
@@ -58,7 +58,8 @@ class Hosts:
             }
             for name in names
         }
-        (root / "hosts.yml").write_text(yaml.safe_dump({"app": {"hosts": hosts, "vars": facts}}))
+        self.inventory: dict[str, Any] = {"app": {"hosts": hosts, "vars": facts}}
+        self._write_inventory()
 
     def layout(self, name: str) -> Layout:
         host = self.root / name
@@ -131,11 +132,31 @@ class Hosts:
         self.was_brought(name)
         (self.root / name / "instances.json").write_text(json.dumps({"1": NEW, "2": NEW}))
 
+    def have_backups(self, name: str) -> None:
+        """A host has the database as well, and backups of it that come back."""
+        self.inventory["postgres"] = {"hosts": {name: None}, "vars": {"backup_is_taken_here": False}}
+        self._write_inventory()
+        seconds = ("rto", "restore", "recovery", "amcheck", "check", "last_commit_age")
+        came_back = {"target": "latest", "last_commit": 1.0, "checks": 1, **{f"{one}_seconds": 1 for one in seconds}}
+        _script(
+            self.root / "bin/hecto-backup",
+            f"""echo "${{HOST##*/}} hecto-backup $1" >> {self.root}/calls\n"""
+            f"""if [ -e {self.root}/"$1-fails" ]; then cat {self.root}/"$1-fails" >&2; exit 1; fi\n"""
+            f"""echo '{json.dumps(came_back)}'""",
+        )
+        _script(self.root / "bin/systemctl", f"""echo "${{HOST##*/}} systemctl $1" >> {self.root}/calls; echo $2""")
+
+    def backups_fail(self, command: str, why: str) -> None:
+        (self.root / f"{command}-fails").write_text(why)
+
     def is_claimed(self, name: str) -> None:
         claim.take(self.layout(name), "grace@desk", "desk/1/1", NEW, 600)
 
     def refuses_to_migrate(self) -> None:
         (self.root / "schema").write_text("revision 0009 would rewrite a table")
+
+    def _write_inventory(self) -> None:
+        (self.root / "hosts.yml").write_text(yaml.safe_dump(self.inventory))
 
     def _make(self, host: Path) -> None:
         layout = self.layout(host.name)
@@ -154,7 +175,7 @@ class Hosts:
         (host / "due.json").write_text("[]")
         (host / "wanted").write_text("2")
         (host / "broken").touch()
-        _script(host / "sh", f'HOST={host} exec /bin/sh "$@"')
+        _script(host / "sh", f'HOST={host} PATH={self.root}/bin:$PATH exec /bin/sh "$@"')
         _script(
             host / "hecto-admin",
             f"if [ -e {self.root}/schema ]; then cat {self.root}/schema >&2; exit 1; fi\n"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from host import STATE, Host, Trouble, write
 from recovery import remove as remove_scratch
-from recovery import restore, scratch, test
+from recovery import restorable, restore, scratch, test
 from taking import begin, begun, described, metrics, table, take
 
 SETTINGS = Path("/etc/hecto/backup.json")
@@ -50,6 +50,7 @@ def run(host: Host, chosen: argparse.Namespace) -> int:
     made = {
         "begin": lambda: begin(host),
         "take": lambda: take(host, full=chosen.type == "full"),
+        "restorable": lambda: restorable(host, chosen.target),
         "restore": lambda: restore(host, chosen.target, chosen.timeline),
         "scratch": lambda: scratch(host, directory, chosen.target, chosen.timeline, keep=True),
         "remove-scratch": lambda: remove_scratch(host, directory),
@@ -72,6 +73,8 @@ def parser() -> argparse.ArgumentParser:
     one = commands.add_parser("list", help="show every backup")
     one.add_argument("--json", action="store_true", help="for programs")
     commands.add_parser("verify", help="read the whole repository and compare its checksums")
+    one = commands.add_parser("restorable", help="see that a restore could begin; touches nothing")
+    one.add_argument("target", help="latest, or a point in time")
     one = commands.add_parser(
         "restore", help="replace this database; use playbooks/restore.yml, which stops the fleet first"
     )

@@ -15,7 +15,9 @@ from typing import Any
 STATE = Path("/var/lib/hecto/backup")
 # Not a name that pgBackRest gives: its own are STANZA-backup.lock and the like.
 LOCK = Path("/run/pgbackrest/one-at-a-time")
-STANZA_IS_FINE, NO_BACKUP_YET = 0, 2  # codes of `pgbackrest info`
+STANZA_IS_FINE, NO_BACKUP_YET, NOBODY_KNOWS = 0, 2, 99  # codes of `pgbackrest info`
+# Seconds for a store to answer each question about what is there. A backup waits for longer.
+PATIENCE = 10
 
 
 class Trouble(Exception):
@@ -50,9 +52,18 @@ class Host:
         return as_postgres(str(self.programs / "psql"), *words, statement)
 
     def info(self) -> dict[str, Any]:
-        """What is in the repository."""
-        found = json.loads(self.pgbackrest("info", "--output=json") or "[]")
-        return dict(found[0]) if found else {"status": {"code": 1}, "backup": [], "db": []}
+        """What is in the repository; raises Trouble where it does not say, which must not look like an empty one."""
+        words = ["info", "--output=json", f"--io-timeout={PATIENCE}"]
+        found = json.loads(self.pgbackrest(*words) or "[]")
+        if not found:
+            return {"status": {"code": 1}, "backup": [], "db": []}
+        if found[0]["status"]["code"] == NOBODY_KNOWS:
+            said = "; ".join(str(one["status"]["message"]) for one in found[0].get("repo", ()))
+            raise Trouble(
+                "the repository does not answer, or not to us, so nobody knows what is in it. See that it is reachable "
+                f"from this host, and that key and passphrase in /etc/pgbackrest.conf are right. pgBackRest: {said}"
+            )
+        return dict(found[0])
 
     def system(self, data: Path) -> dict[str, str]:
         """What pg_controldata says about a directory."""
@@ -63,8 +74,15 @@ class Host:
 def as_postgres(*words: str, echo: bool = False) -> str:
     """Run a program as the user postgres and return what it printed; its complaint becomes ours."""
     command = ["runuser", "--user=postgres", "--", *words] if os.geteuid() == 0 else list(words)
+    # What was decrypted with another passphrase is quoted as well, and is no text.
     done = subprocess.run(
-        command, text=True, capture_output=True, check=False, cwd="/", env={**os.environ, "LC_ALL": "C.UTF-8"}
+        command,
+        text=True,
+        errors="replace",
+        capture_output=True,
+        check=False,
+        cwd="/",
+        env={**os.environ, "LC_ALL": "C.UTF-8"},
     )
     if echo and done.stdout.strip():
         print(done.stdout.strip(), file=sys.stderr)
@@ -78,8 +96,11 @@ def as_postgres(*words: str, echo: bool = False) -> str:
 def alone() -> Iterator[None]:
     """One backup, test or restore at a time; whoever comes second waits."""
     LOCK.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    descriptor = os.open(LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    # A restore is root's, a backup is postgres': who comes first makes the file, and the other must get it open.
+    descriptor = os.open(LOCK, os.O_RDONLY | os.O_CREAT, 0o644)
     try:
+        if os.fstat(descriptor).st_uid == os.geteuid():
+            os.fchmod(descriptor, 0o644)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:

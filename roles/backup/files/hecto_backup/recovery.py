@@ -7,6 +7,8 @@ import re
 import shutil
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -81,9 +83,30 @@ def wait_for_end(host: Host, log: Path | None, **where: Any) -> dict[str, Any]:
     return {"last_commit": float(last) if last else None}
 
 
+@contextmanager
+def _explaining(target: str) -> Iterator[None]:
+    """Say what is most likely where PostgreSQL ends instead of coming to a point in time."""
+    try:
+        yield
+    except Trouble as trouble:
+        if target == "latest":
+            raise
+        raise Trouble(
+            f"{trouble} That is so where the log ends before {target}, since nothing was written after it. "
+            "Then restore to latest, which is the same"
+        ) from None
+
+
 def _alive(host: Host, log: Path | None) -> bool:
     if log is not None or host.has_patroni:
         return ((log.parent / "data" if log else host.data) / "postmaster.pid").exists()
+    # Replaying a long log it is still about to start. One that has ended is started again by systemd, over and over.
+    words = ["systemctl", "show", host.unit, "--property=ActiveState", "--property=NRestarts"]
+    said = subprocess.run(words, check=False, capture_output=True, text=True).stdout.splitlines()
+    return "NRestarts=0" in said and ("ActiveState=active" in said or "ActiveState=activating" in said)
+
+
+def _runs(host: Host) -> bool:
     return subprocess.run(["systemctl", "is-active", "--quiet", host.unit], check=False).returncode == 0
 
 
@@ -110,19 +133,29 @@ def prove(host: Host, **where: Any) -> dict[str, Any]:
     return {"checks": len(rows), **spent}
 
 
+def restorable(host: Host, target: str) -> dict[str, Any]:
+    """See that a restore could begin, before anybody is kept from work for it; raises Trouble where it could not."""
+    check_target(host, target)
+    # Where Patroni leads, it has been stopped by then, and has handed over the end of its log.
+    if not host.has_patroni and _runs(host):
+        _archive_all(host)
+    return {"target": target}
+
+
 def restore(host: Host, target: str, timeline: str = "") -> dict[str, Any]:
     """Replace the database of this host by what the repository has. Whoever used it must be stopped before."""
     began = time.time()
     check_target(host, target)
     with alone():
-        if subprocess.run(["systemctl", "is-active", "--quiet", host.unit], check=False).returncode == 0:
+        if _runs(host):
             _archive_all(host)
         _stop(host)
         as_postgres("mkdir", "--parents", "--mode=0700", str(host.data))
         bring_back(host, host.data, target, timeline, "--delta")
         copied = time.time()
         _start(host)
-        found = wait_for_end(host, None)
+        with _explaining(target):
+            found = wait_for_end(host, None)
         spent = {"restore_seconds": round(copied - began, 1), "recovery_seconds": round(time.time() - copied, 1)}
         host.psql(MOVE_ON)
         proved = prove(host)
@@ -149,10 +182,21 @@ def _stop(host: Host) -> None:
         as_postgres(str(host.programs / "pg_ctl"), "stop", "--mode=fast", f"--pgdata={host.data}")
 
 
+def _is_empty(host: Host) -> bool:
+    """Whether this is the new database of a host that was made anew, with nothing in it that could be lost."""
+    known = {str(one["system-id"]) for one in host.info()["db"]}
+    if host.system(host.data)["Database system identifier"] in known:
+        return False
+    return host.psql("SELECT count(*) FROM pg_stat_user_tables") == "0"
+
+
 def _archive_all(host: Host) -> None:
     """Have a living server hand over the end of its log: what it holds alone would be lost."""
     try:
-        host.pgbackrest("check")
+        if not _is_empty(host):
+            # PostgreSQL comes to a point in time only where a commit follows it, and nobody may have written since.
+            host.psql("SELECT pg_current_xact_id()")
+            host.pgbackrest("check")
     except Trouble as trouble:
         raise Trouble(
             "PostgreSQL runs, but the repository does not get its log, so a restore would lose what is there alone. "
@@ -186,7 +230,8 @@ def scratch(host: Host, directory: Path, target: str, timeline: str = "", *, kee
             bring_back(host, data, target, timeline, *options)
             copied = time.time()
             _start_scratch(host, directory)
-            found = wait_for_end(host, log, **where)
+            with _explaining(target):
+                found = wait_for_end(host, log, **where)
             spent = {"restore_seconds": round(copied - began, 1), "recovery_seconds": round(time.time() - copied, 1)}
             proved = prove(host, **where)
         except BaseException:

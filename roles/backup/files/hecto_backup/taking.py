@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,11 +22,17 @@ def begin(host: Host) -> dict[str, Any]:
                 "-e backup_restore_confirm=yes, then site.yml again. To begin with an empty database instead, give it "
                 "another name in backup_stanza; the old backups stay where they are"
             )
-    if not host.takes:
+    if not host.takes or _is_standby(host):
         return {"changed": False, "first": False}
-    host.pgbackrest("stanza-create")
-    host.pgbackrest("check")
-    return {"changed": True, "first": host.info()["status"]["code"] == NO_BACKUP_YET}
+    if news := not begun(host):
+        # Who still hands over the log to the repository from before has a lock, for minutes where that one is gone.
+        try:
+            host.pgbackrest("stop", "--force")
+        finally:
+            host.pgbackrest("start")
+        host.pgbackrest("stanza-create")
+        host.pgbackrest("check")
+    return {"changed": news, "first": host.info()["status"]["code"] == NO_BACKUP_YET}
 
 
 def begun(host: Host) -> bool:
@@ -44,11 +51,16 @@ def take(host: Host, *, full: bool) -> dict[str, Any]:
     """Take a backup. A standby leaves it to the primary."""
     if not host.takes:
         raise Trouble("backups of this site are taken on its repository host (group backup of the inventory)")
-    if not host.sees_all and host.psql("SELECT pg_is_in_recovery()", database="postgres") == "t":
+    if _is_standby(host):
         return {"changed": False, "message": "this is a standby: the primary takes the backup"}
     with alone():
         host.pgbackrest("backup", f"--type={'full' if full else 'incr'}", echo=True)
     return {"changed": True, "backup": described(host)[-1]}
+
+
+def _is_standby(host: Host) -> bool:
+    """Whether another server is the primary. The repository's own host finds the primary by itself."""
+    return not host.sees_all and host.psql("SELECT pg_is_in_recovery()", database="postgres") == "t"
 
 
 def described(host: Host) -> list[dict[str, Any]]:
@@ -85,12 +97,15 @@ def size(count: int) -> str:
 
 def metrics(host: Host) -> str:
     """What Prometheus' node exporter reads from a file."""
-    backups = [one for one in described(host) if not one["failed"]]
-    full = [one["finished"] for one in backups if one["type"] == "full"]
-    values: dict[str, Any] = {
-        "hecto_backup_last_full_timestamp_seconds": max(full, default=0),
-        "hecto_backup_last_timestamp_seconds": max((one["finished"] for one in backups), default=0),
-    }
+    values: dict[str, Any] = {}
+    try:
+        backups = [one for one in described(host) if not one["failed"]]
+        full = [one["finished"] for one in backups if one["type"] == "full"]
+        values["hecto_backup_last_full_timestamp_seconds"] = max(full, default=0)
+        values["hecto_backup_last_timestamp_seconds"] = max((one["finished"] for one in backups), default=0)
+    except Trouble as trouble:
+        # Then it matters most that the log does not get there.
+        print(f"hecto-backup: {trouble}", file=sys.stderr)
     if host.has_database:
         statement = "SELECT coalesce(extract(epoch FROM last_archived_time), 0), failed_count FROM pg_stat_archiver"
         archived, failed = host.psql(statement, database="postgres").split("|")
