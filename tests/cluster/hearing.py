@@ -116,8 +116,10 @@ def check(operations: Sequence[Operation], listeners: Sequence[Listener], run: s
     own = {fact.task for listener in listeners for fact in listener.facts if fact.title.startswith(f"{run}.")}
     for listener in listeners:
         for fact in listener.facts:
-            if fact.task in own and (fact.event not in sent or fact.place < sent[fact.event].place):
+            known = sent.get(fact.event, fact)
+            if fact.task in own and (fact.place, fact.at) <= (known.place, known.at):
                 sent[fact.event] = fact
+    sent = _told_by(sent)
     wrong: list[Wrong] = []
     twice = 0
     for number, listener in enumerate(listeners):
@@ -132,6 +134,19 @@ def check(operations: Sequence[Operation], listeners: Sequence[Listener], run: s
     heard = sum(len(listener.facts) for listener in listeners)
     told = [at for listener in listeners for at, _ in listener.told]
     return Hearing(sorted(sent.values()), heard, twice, wrong, told)
+
+
+def _told_by(sent: dict[int, Fact]) -> dict[int, Fact]:
+    """The same with the time at which each had been told for sure: when anybody heard of it, or of anything after it.
+
+    Of an event that only those heard who came back from a frozen host, nobody heard in time.
+    """
+    found = {}
+    at = float("inf")
+    for fact in sorted(sent.values(), key=lambda fact: fact.place, reverse=True):
+        at = min(at, fact.at)
+        found[fact.event] = fact._replace(at=at)
+    return dict(sorted(found.items()))
 
 
 def _order(number: int, listener: Listener, wrong: list[Wrong]) -> int:

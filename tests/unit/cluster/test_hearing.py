@@ -123,6 +123,17 @@ def test_of_comments_on_a_task_any_may_be_the_one_that_nobody_heard() -> None:
     assert wrong(heard(*told[:-1], operations=operations, others=told[:-1])) == ["lost", "lost"]
 
 
+def test_an_event_was_told_no_later_than_what_came_after_it() -> None:
+    # The first is frozen and hears the rest late, the second misses one event by a new connection, the third two.
+    late = [[58.0 + number, *event[1:]] for number, event in enumerate(EVENTS[2:])]
+    second = [*EVENTS[:2], [33.0, "missed"], *EVENTS[3:]]
+    third = [*EVENTS[:2], [43.0, "missed"], EVENTS[4]]
+    heard_by = [*lines(0, *EVENTS[:2], *late), *lines(1, *second), *lines(2, *third)]
+    found = check(OPERATIONS, parse(heard_by), "run")
+    # Of the one that nobody else heard it is not known whether it had been told at 33.
+    assert [(one.what, "listener 1" in one.detail) for one in found.wrong] == [("lost", True)]
+
+
 def test_what_was_not_acknowledged_may_be_heard_or_not() -> None:
     unknown = write(60, Kind.CREATE, 3, outcome=Outcome.UNKNOWN, status=0)
     assert heard(*EVENTS, operations=[*OPERATIONS, unknown]).wrong == []

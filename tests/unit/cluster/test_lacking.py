@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.cluster.cluster import is_etcd_leader, is_primary, is_redis_master, lacking
 
-ADDRESS = "10.0.0.101"
+ADDRESS, EDGE = "10.0.0.101", "host-2"
 
 
 def member(number: int, **values: Any) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def looks() -> dict[str, dict[str, Any]]:
 
 def test_nothing_is_lacking() -> None:
     found = looks()
-    assert lacking(found, ADDRESS) == []
+    assert lacking(found, ADDRESS, EDGE) == []
     assert [is_primary(look) for look in found.values()] == [True, False, False]
     assert [is_redis_master(look) for look in found.values()] == [True, False, False]
     assert [is_etcd_leader(look) for look in found.values()] == [True, False, False]
@@ -47,7 +47,7 @@ def test_each_part_that_is_away_is_named() -> None:
     def without(name: str, key: str, value: Any) -> list[str]:
         found = looks()
         found[name][key] = value
-        return lacking(found, ADDRESS)
+        return lacking(found, ADDRESS, EDGE)
 
     assert without("host-1", "failed_units", ["etcd.service"]) == ["host-1: failed: etcd.service"]
     late = {"ready": False, "instances": [{"name": "instance-2", "state": "starting"}]}
@@ -64,20 +64,26 @@ def test_each_part_that_is_away_is_named() -> None:
     assert without("host-2", "redis", {"role": "master"}) == ["Redis: master host-1 and host-2, followed by 1"]
     assert without("host-2", "database", "primary") == ["2 primaries: host-1, host-2"]
     assert without("host-1", "database", "") == ["0 primaries: "]
-    assert without("host-2", "addresses", []) == [f"{ADDRESS} is on no host"]
-    assert without("host-1", "addresses", [ADDRESS]) == [f"{ADDRESS} is on host-1 and host-2"]
+    assert without("host-2", "addresses", []) == [f"{ADDRESS} is on no host instead of host-2"]
+    assert without("host-1", "addresses", [ADDRESS]) == [f"{ADDRESS} is on host-1 and host-2 instead of host-2"]
+
+
+def test_an_address_that_has_not_come_back_yet_is_named() -> None:
+    found = looks()
+    found["host-1"]["addresses"], found["host-2"]["addresses"] = [ADDRESS], []
+    assert lacking(found, ADDRESS, EDGE) == [f"{ADDRESS} is on host-1 instead of host-2"]
 
 
 def test_a_standby_that_does_not_follow_is_named() -> None:
     for values in ({"state": "running"}, {"lag": 1 << 21}, {"lag": "unknown"}):
         found = looks()
         found["host-1"]["patroni"]["members"][2] |= values
-        assert len(lacking(found, ADDRESS)) == 1, values
+        assert len(lacking(found, ADDRESS, EDGE)) == 1, values
 
 
 def test_a_host_that_says_nothing_is_named_and_missed() -> None:
     found = looks()
     found["host-3"] = {}
-    lacks = lacking(found, ADDRESS)
+    lacks = lacking(found, ADDRESS, EDGE)
     assert lacks[0] == "host-3 does not answer"
     assert any(text.startswith("Redis") for text in lacks)
