@@ -113,6 +113,11 @@ def is_etcd_leader(look: Look) -> bool:
     return bool(etcd.get("leader")) and etcd["leader"] == etcd["header"]["member_id"]
 
 
+def leads_twice(look: Look) -> bool:
+    """Whether the host has the primary and the leader of etcd."""
+    return is_primary(look) and is_etcd_leader(look)
+
+
 def lacking(looks: dict[str, Look], public_address: str, its_edge: str) -> list[str]:
     """What is not as it should be, in words; empty when the cluster is whole."""
     found = [f"{name} does not answer" for name, look in looks.items() if not look]
@@ -125,6 +130,8 @@ def lacking(looks: dict[str, Look], public_address: str, its_edge: str) -> list[
     leaders = {(look["etcd"] or {}).get("leader") for look in there.values()}
     if len(leaders) != 1 or leaders == {None}:
         found.append("the voters of etcd do not agree on a leader")
+    # hecto-voter moves it: the loss of both with one host costs two leases.
+    found += [f"{name} has the primary and the leader of etcd" for name, look in there.items() if leads_twice(look)]
     holders = [name for name, look in there.items() if public_address in look["addresses"]]
     # A move of the address ends connections, so one that is still to come is a part of what the fault costs.
     if holders != [its_edge]:

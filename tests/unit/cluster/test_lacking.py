@@ -24,7 +24,7 @@ def looks() -> dict[str, dict[str, Any]]:
             "health": {"instance-1": "OK"},
             "database": "primary" if number == 1 else "standby",
             "patroni": {"members": copy.deepcopy(members)},
-            "etcd": {"leader": "7", "header": {"member_id": str(6 + number)}},
+            "etcd": {"leader": "8", "header": {"member_id": str(6 + number)}},
             "redis": {"role": "master", "connected_slaves": "2"}
             if number == 1
             else {"role": "slave", "master_link_status": "up"},
@@ -40,7 +40,7 @@ def test_nothing_is_lacking() -> None:
     assert lacking(found, ADDRESS, EDGE) == []
     assert [is_primary(look) for look in found.values()] == [True, False, False]
     assert [is_redis_master(look) for look in found.values()] == [True, False, False]
-    assert [is_etcd_leader(look) for look in found.values()] == [True, False, False]
+    assert [is_etcd_leader(look) for look in found.values()] == [False, True, False]
 
 
 def test_each_part_that_is_away_is_named() -> None:
@@ -62,10 +62,17 @@ def test_each_part_that_is_away_is_named() -> None:
         "Redis: master host-1, followed by 1"
     ]
     assert without("host-2", "redis", {"role": "master"}) == ["Redis: master host-1 and host-2, followed by 1"]
-    assert without("host-2", "database", "primary") == ["2 primaries: host-1, host-2"]
+    assert without("host-3", "database", "primary") == ["2 primaries: host-1, host-3"]
     assert without("host-1", "database", "") == ["0 primaries: "]
     assert without("host-2", "addresses", []) == [f"{ADDRESS} is on no host instead of host-2"]
     assert without("host-1", "addresses", [ADDRESS]) == [f"{ADDRESS} is on host-1 and host-2 instead of host-2"]
+
+
+def test_a_host_that_leads_in_both_is_named() -> None:
+    found = looks()
+    for look in found.values():
+        look["etcd"]["leader"] = "7"
+    assert lacking(found, ADDRESS, EDGE) == ["host-1 has the primary and the leader of etcd"]
 
 
 def test_an_address_that_has_not_come_back_yet_is_named() -> None:
