@@ -190,6 +190,14 @@ def test_drop_ins_of_exporters_get_their_place_behind_the_packages() -> None:
     assert names.index("Install the exporters") < names.index("Make room for drop-ins")
 
 
+def test_what_is_rendered_keeps_its_order() -> None:
+    """Ansible's filters of sets forget the order, and another one in each run is a change of every file with it."""
+    said = re.findall(
+        r"\| (?:difference|intersect|union|symmetric_difference)\(", (ROOT / "inventory/defaults.yml").read_text()
+    )
+    assert said == [], "select or reject with 'in' keep the order"
+
+
 def test_kernel_parameters_are_read_last() -> None:
     # Debian's /usr/lib/sysctl.d/99-protect-links.conf sets some of them to less.
     path = Path(yaml.safe_load((ROOT / "roles/base/vars/main.yml").read_text())["__base_sysctl"])
