@@ -16,6 +16,11 @@ AWAY_SECONDS = 40.0
 POSTMASTER = "/var/lib/postgresql/*/main/postmaster.pid"
 PATRONI, REDIS, ETCD = "patroni.service", "redis-server.service", "etcd.service"
 
+ETCDCTL = (
+    "etcdctl --endpoints=https://127.0.0.1:2379 --cacert=/etc/hecto/tls/ca.crt --cert=/etc/hecto/tls/host.crt "
+    "--key=/etc/hecto/tls/host.key"
+)
+
 Strike = Callable[[Cluster], str]
 
 
@@ -109,11 +114,15 @@ def spare(cluster: Cluster) -> Host:
     host = next(one for one in reversed(cluster.hosts) if one is not cluster.edge())
     if cluster.primary() is host:
         move_primary(cluster)
+        # Others move by themselves after it.
+        cluster.wait_until_whole(240)
     if cluster.redis_master() is host:
         with _stopped(host, REDIS):
             _wait_for(lambda: cluster.redis_master() is not host, "another Redis master")
     if cluster.etcd_leader() is host:
-        host.run(f"systemctl restart {ETCD}")
+        other = next(one for one in cluster.others(host) if one is not cluster.primary())
+        number = int(cluster.look()[other.name]["etcd"]["header"]["member_id"])
+        host.run(f"{ETCDCTL} move-leader {number:x}")
     cluster.wait_until_whole(240)
     return host
 
