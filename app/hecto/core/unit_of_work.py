@@ -27,8 +27,8 @@ FIRST_PAUSE = 0.05
 # The same for a server that restarts: it takes one to three seconds. Three attempts then end within six, before nginx
 # gives up on the instance.
 RESTART_PAUSE = 1.5
-# No attempt begins later: one that has waited for a pooler in vain has had all the time there is. A connection that was not
-# made in time (CONNECT_TIMEOUT) and the pause before it have not: another attempt, or nginx at another instance, may get it.
+# No attempt begins later: one that has waited for a pooler in vain has had all the time there is. One whose connection
+# was not made in time (CONNECT_TIMEOUT) has not: the next, or nginx at another instance, may be served.
 LAST_BEGINNING = 7.0
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
