@@ -79,7 +79,8 @@ class Cache:
     def invalidate(self, topic: str) -> None:
         """Let nobody find anything that was cached of the topic so far; raises StoreUnavailable."""
         self._untold.add(topic)
-        self._store.use(lambda client: client.incr(f"cache:{topic}"))
+        # Also in the pause after a restart: others may be back before us, and keep what they read before this change.
+        self._store.use(lambda client: client.incr(f"cache:{topic}"), urgent=True)
         self._untold.discard(topic)
 
 

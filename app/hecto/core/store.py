@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 TIMEOUT = 0.5
 # After a failure Redis is left alone for this long, so that an outage costs one timeout a second, not one a request.
 PAUSE = 1.0
+# Who is refused sooner has not waited in vain.
+SOON = 0.1
 
 # Of one process, beside the one that it listens on. Redis takes one command at a time anyway: more connections would
 # only fill its list of clients, which the plan of a host counts with.
@@ -87,15 +89,20 @@ class Store:
             )
         )
         self._away_until = 0.0
+        self._is_silent = False
         # Told that the Redis at the other end takes no writes: whoever else is connected to it had better not stay.
         self.left_master: Callable[[], None] = lambda: None
 
-    def use(self, work: Callable[[redis.Redis], T]) -> T:
-        """Run ``work`` with the client; raises StoreUnavailable when Redis does not answer or was just away."""
+    def use(self, work: Callable[[redis.Redis], T], *, urgent: bool = False) -> T:
+        """Run ``work`` with the client; raises StoreUnavailable when Redis does not answer or was just away.
+
+        What is ``urgent`` is tried in the pause as well, unless Redis was silent: to be refused costs nothing.
+        """
         now = time.monotonic()
-        if now < self._away_until:
+        pausing = now < self._away_until
+        if pausing and (self._is_silent or not urgent):
             raise StoreUnavailable
-        trying = self._away_until > 0
+        trying = self._away_until > 0 and not pausing
         if trying:
             # This one looks whether Redis is back, and may wait in vain; for all others it stays away meanwhile.
             self._away_until = now + PAUSE
@@ -103,7 +110,8 @@ class Store:
             result = work(self.client)
         except redis.RedisError as error:
             # Not only one that is gone: a full, a busy and a misconfigured one refuse by word, and are as good as away.
-            self._away_until = time.monotonic() + PAUSE
+            ended = time.monotonic()
+            self._away_until, self._is_silent = ended + PAUSE, ended - now > SOON
             self._leave(error)
             log.warning("Redis does not answer, going on without it for %.0f s: %s", PAUSE, error)
             raise StoreUnavailable from error

@@ -34,6 +34,23 @@ def test_without_redis_requests_go_on_and_health_says_so(instance, user, redis):
     assert user.get("/api/tasks").json()["items"][0]["id"] == created["id"]
 
 
+def test_what_was_changed_is_in_every_list_once_redis_is_back(instance, user, redis):
+    """The instance that met its absence forgets it as soon as another one that keeps lists there again."""
+    other = AppInstance(instance.site)
+    try:
+        elsewhere = user.at(other)
+        where = f"/api/tasks/{user.create_task('before')['id']}"
+        for version in range(1, 6):
+            redis.stop()
+            assert user.get("/api/me").status_code == 200
+            redis.start()
+            assert elsewhere.get("/api/tasks").status_code == 200
+            assert user.patch(where, json={"version": version, "title": f"change {version}"}).status_code == 200
+            assert elsewhere.get("/api/tasks").json()["items"][0]["title"] == f"change {version}"
+    finally:
+        other.stop()
+
+
 def test_without_redis_the_limit_is_kept_by_the_instance(instance, redis):
     tight = AppInstance(instance.site, HECTO_REQUESTS_PER_MINUTE="5")
     try:
