@@ -197,6 +197,20 @@ def test_the_monitoring_hears_of_good_backups_alone(tool, tmp_path, monkeypatch)
     }
 
 
+def test_the_monitoring_hears_of_backups_while_the_database_restarts(tool, tmp_path, monkeypatch):
+    host, taking, _ = tool
+    monkeypatch.setattr(taking, "STATE", tmp_path)
+    repository = Repository(backup("full", 10))
+
+    def away(*_, **__):
+        raise host.Trouble("psql failed with exit code 2: no such file or directory")
+
+    monkeypatch.setattr(repository, "psql", away)
+    lines = taking.metrics(repository).splitlines()
+    assert "hecto_backup_last_timestamp_seconds 10" in lines
+    assert not any("archive" in line for line in lines)
+
+
 def test_only_what_differs_is_written(tmp_path):
     filters = load(ROLE / "filter_plugins/backup.py")
     same, other, wrong_mode, missing = (tmp_path / name for name in ("same", "other", "mode", "missing"))

@@ -98,21 +98,12 @@ def size(count: int) -> str:
 def metrics(host: Host) -> str:
     """What Prometheus' node exporter reads from a file."""
     values: dict[str, Any] = {}
-    try:
-        backups = [one for one in described(host) if not one["failed"]]
-        full = [one["finished"] for one in backups if one["type"] == "full"]
-        values["hecto_backup_last_full_timestamp_seconds"] = max(full, default=0)
-        values["hecto_backup_last_timestamp_seconds"] = max((one["finished"] for one in backups), default=0)
-    except Trouble as trouble:
-        # Then it matters most that the log does not get there.
-        print(f"hecto-backup: {trouble}", file=sys.stderr)
-    if host.has_database:
-        statement = "SELECT coalesce(extract(epoch FROM last_archived_time), 0), failed_count FROM pg_stat_archiver"
-        archived, failed = host.psql(statement, database="postgres").split("|")
-        values |= {
-            "hecto_backup_archive_last_timestamp_seconds": float(archived),
-            "hecto_backup_archive_failed_total": int(failed),
-        }
+    for ask in (_backups, _archiver):
+        try:
+            values |= ask(host)
+        except Trouble as trouble:
+            # Who does not answer has alerts of its own, and then it matters most that the rest gets there.
+            print(f"hecto-backup: {trouble}", file=sys.stderr)
     tried = STATE / "restore-test.json"
     if tried.exists():
         last = json.loads(tried.read_text())
@@ -121,3 +112,25 @@ def metrics(host: Host) -> str:
         values["hecto_restore_test_seconds"] = last.get("rto_seconds", last["seconds"])
     kinds = {name: "counter" if name.endswith("_total") else "gauge" for name in values}
     return "".join(f"# TYPE {name} {kinds[name]}\n{name} {value}\n" for name, value in values.items())
+
+
+def _backups(host: Host) -> dict[str, Any]:
+    """When the last backups were finished."""
+    backups = [one for one in described(host) if not one["failed"]]
+    full = [one["finished"] for one in backups if one["type"] == "full"]
+    return {
+        "hecto_backup_last_full_timestamp_seconds": max(full, default=0),
+        "hecto_backup_last_timestamp_seconds": max((one["finished"] for one in backups), default=0),
+    }
+
+
+def _archiver(host: Host) -> dict[str, Any]:
+    """When this host's database archived its log last, and how often it could not."""
+    if not host.has_database:
+        return {}
+    statement = "SELECT coalesce(extract(epoch FROM last_archived_time), 0), failed_count FROM pg_stat_archiver"
+    archived, failed = host.psql(statement, database="postgres").split("|")
+    return {
+        "hecto_backup_archive_last_timestamp_seconds": float(archived),
+        "hecto_backup_archive_failed_total": int(failed),
+    }
