@@ -17,7 +17,7 @@ from hecto import after_restore, settings
 from hecto.application import registry
 from hecto.core import checks
 from hecto.core.checks import Check
-from hecto.core.db import Database
+from hecto.core.db import Database, Session
 from hecto.core.errors import DomainError
 from hecto.core.permissions import system
 from hecto.core.security import hash_password
@@ -103,39 +103,48 @@ def set_up(
     The administrator is created once, with the password that was handed over; later runs leave the account alone.
     Raises migrate.Refused, before anything was changed, when a pending migration would hurt what runs.
     """
-    pending = migrate.pending(database.engine)
-    migrate.judge(pending, running, migrate.schema(database.engine).current)
     if check:
+        pending = _judged(database, running)
         return {"changed": bool(pending) or _checks_are_due(database), "migrations": pending, "check": True}
-    migrate.upgrade(database.engine, say)
-    checked = _checks_are_due(database)
-    if checked:
-        with database.engine.begin() as connection:
-            checks.install(connection, data_checks())
-
-    def work(session: Any) -> dict[str, Any]:
-        roles = [
-            name
-            for name, (label, permissions) in service.built_in_roles(registry()).items()
-            if service.ensure_role(session, name, label, permissions)
-        ]
-        administrator = None
-        if session.scalar(text("SELECT NOT EXISTS (SELECT 1 FROM app_user)")):
-            service.check_password(found.admin_password)
-            administrator = found.admin_email
-            service.create(
-                session,
-                system(),
-                email=administrator,
-                name="Administrator",
-                password_hash=hash_password(found.admin_password),
-                roles=[service.ADMINISTRATOR, service.MEMBER],
-            )
-        return {"roles": roles, "administrator": administrator}
-
-    done = run(database, work)
+    with migrate.turn(database.engine, say) as connection:
+        pending = _judged(database, running)
+        migrate.upgrade(connection, pending, say)
+        checked = _checks_are_due(database)
+        if checked:
+            with database.engine.begin() as another:
+                checks.install(another, data_checks())
+        done = run(database, lambda session: _fill(found, session))
     changed = bool(pending or checked or done["roles"] or done["administrator"])
     return {"changed": changed, "migrations": pending, **done}
+
+
+def _judged(database: Database, running: str | None) -> list[str]:
+    """The migrations that are due; raises migrate.Refused when one of them would hurt what runs."""
+    pending = migrate.pending(database.engine)
+    migrate.judge(pending, running, migrate.schema(database.engine).current)
+    return pending
+
+
+def _fill(found: Settings, session: Session) -> dict[str, Any]:
+    """Bring the built-in roles up to date, and create the administrator where there is nobody yet."""
+    roles = [
+        name
+        for name, (label, permissions) in service.built_in_roles(registry()).items()
+        if service.ensure_role(session, name, label, permissions)
+    ]
+    administrator = None
+    if session.scalar(text("SELECT NOT EXISTS (SELECT 1 FROM app_user)")):
+        service.check_password(found.admin_password)
+        administrator = found.admin_email
+        service.create(
+            session,
+            system(),
+            email=administrator,
+            name="Administrator",
+            password_hash=hash_password(found.admin_password),
+            roles=[service.ADMINISTRATOR, service.MEMBER],
+        )
+    return {"roles": roles, "administrator": administrator}
 
 
 def data_checks() -> list[Check]:

@@ -72,6 +72,16 @@ def test_the_schema_is_told(own):
     assert schema(own) == {"current": HEAD, "head": HEAD, "floor": None}
 
 
+def test_the_hosts_of_a_new_site_may_set_it_up_at_once(directory, postgres, redis_server):
+    site = Site(directory, postgres, redis_server, "setup_at_once")
+    hosts = [begin(site, "setup") for _ in range(3)]
+    said = [host.communicate() for host in hosts]
+    assert [host.returncode for host in hosts] == [0, 0, 0], said
+    made = [json.loads(output) for output, _ in said]
+    assert sorted(one["changed"] for one in made) == [False, False, True]
+    assert [one["administrator"] for one in made if one["changed"]] == ["admin@example.com"]
+
+
 def test_a_migration_that_hurts_changes_nothing(own, release):
     app = release("CREATE INDEX ix_task_more ON task (title, id)")
     for words in (["setup", "--check"], ["setup"]):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from hecto.migrations.rules import Revision
 
 Say = Callable[[str], None]
 
-# Two control machines may set up the same site at once; the number is arbitrary, but always this one.
+# The hosts of a new site set it up at once, and so may two control machines; arbitrary, but always this number.
 MIGRATION_LOCK = 4_318_265
 # A migration that has to wait for a lock makes everybody behind it wait, too: it rather fails and is tried again, after
 # pauses in which everybody gets on.
@@ -104,19 +105,25 @@ def judge(pending_revisions: Sequence[str], running: str | None, current: str | 
             )
 
 
-def upgrade(engine: Engine, say: Say = lambda _: None) -> None:
-    """Bring the schema to the newest revision; one at a time on the whole site."""
+@contextmanager
+def turn(engine: Engine, say: Say = lambda _: None) -> Iterator[Connection]:
+    """The connection of the one who sets this database up; the others wait for him, and are refused after a while."""
     with engine.connect() as connection:
         _take_turn(connection, say)
         try:
-            for revision in pending(engine):
-                say(f"migration {revision} begins")
-                _apply(connection, revision, say)
-                say(f"migration {revision} is done")
+            yield connection
         finally:
             connection.rollback()
             connection.exec_driver_sql(f"SELECT pg_advisory_unlock({MIGRATION_LOCK})")
             connection.commit()
+
+
+def upgrade(connection: Connection, revisions_due: Sequence[str], say: Say = lambda _: None) -> None:
+    """Do these migrations, whose turn it is."""
+    for revision in revisions_due:
+        say(f"migration {revision} begins")
+        _apply(connection, revision, say)
+        say(f"migration {revision} is done")
 
 
 def script(revision: str) -> str:
@@ -151,10 +158,10 @@ def _take_turn(connection: Connection, say: Say) -> None:
         if mine:
             return
         if pause:
-            say(f"another setup migrates this database, looking again in {pause} s")
+            say(f"another setup is at work on this database, looking again in {pause} s")
             time.sleep(pause)
     raise Refused(
-        "Another setup migrates this database. Nothing was changed here. Wait until it has ended, then again."
+        "Another setup is at work on this database. Nothing was changed here. Wait until it has ended, then again."
     )
 
 
