@@ -261,7 +261,8 @@ class Cluster:
             text = text.replace(f" {host.address}:6379 ", f" {host.behind}:6379 ")
         group = shutil.which("id") and subprocess.check_output(["id", "-gn"], text=True).strip()
         text = text.replace("group root", f"group {group}")
-        head = "global\n log stdout format raw local0\n maxconn 500\n"
+        script = REPOSITORY / "roles/haproxy/files/hecto.lua"
+        head = f"global\n log stdout format raw local0\n maxconn 500\n lua-load {script}\n"
         (self.directory / "proxy.cfg").write_text(f"{head}defaults\n log global\n option tcplog\n\n{text}")
 
 

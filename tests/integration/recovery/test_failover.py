@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import itertools
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -21,6 +24,9 @@ from tests.integration.recovery.fleet import Fleet
 from tests.integration.recovery.load import Pump, verdict
 from tests.redis_cluster import Cluster, Host
 from tests.servers import Postgres, Site, wait_until
+
+# HAProxy gives up on a server after two looks of 1.5 s, and 2.5 s later on the connections to it.
+SECONDS_TO_NOTICE = 8.0
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +162,41 @@ def test_a_failover(
     pump.heard_by(away)
     missing = verdict(pump.sent, away.heard()).lost
     assert max((pump.began[number] for number in missing), default=0) <= told_at(away)
+
+
+def test_whoever_is_on_the_way_to_a_master_that_stands_still_hears_of_it(cluster: Cluster) -> None:
+    """And whoever is there already: no connection, new or old, may keep its client waiting for ever."""
+    master = cluster.master
+    with ThreadPoolExecutor(80) as threads:
+        there = connection(cluster)
+        there.sendall(b"PING\r\n")
+        assert there.recv(100)
+        stop(master, cluster)
+        try:
+            waits = [threads.submit(seconds_until_answer, there)]
+            while cluster.master is master or len(waits) < 60:
+                waits.append(threads.submit(seconds_until_answer, connection(cluster)))
+                time.sleep(0.1)
+            assert max(wait.result() for wait in waits) < SECONDS_TO_NOTICE
+        finally:
+            heal(master)
+
+
+def connection(cluster: Cluster) -> socket.socket:
+    """A connection by the way to the master."""
+    line = socket.socket(socket.AF_UNIX)
+    line.connect(str(cluster.socket))
+    line.settimeout(4 * SECONDS_TO_NOTICE)
+    return line
+
+
+def seconds_until_answer(line: socket.socket) -> float:
+    """How long it takes until a question is answered, or the connection ends."""
+    began = time.monotonic()
+    with line, suppress(BrokenPipeError, ConnectionResetError):
+        line.sendall(b"PING\r\n")
+        line.recv(1)
+    return time.monotonic() - began
 
 
 def is_well(fleet: Fleet) -> bool:
