@@ -31,6 +31,8 @@ class Cluster:
         self.hosts = list(hosts)
         self._redis_password = (site.directory / "secrets" / "redis-admin-password").read_text().split()[0]
         self._threads = ThreadPoolExecutor(len(self.hosts))
+        # What was lacking last before it was whole.
+        self.lacked = ""
 
     def look(self) -> dict[str, Look]:
         """What each host says of itself, by name; nothing where a host does not answer."""
@@ -85,9 +87,11 @@ class Cluster:
     def wait_until_whole(self, seconds: float) -> float:
         """Wait until nothing is lacking; returns how long that took."""
         begun = time.monotonic()
+        self.lacked = ""
         while missing := lacking(self.look(), self.public_address, self.edge_that_prefers_it):
+            self.lacked = "; ".join(missing)
             if time.monotonic() > begun + seconds:
-                raise AssertionError(f"after {seconds:.0f} s the cluster is not whole: {'; '.join(missing)}")
+                raise AssertionError(f"after {seconds:.0f} s the cluster is not whole: {self.lacked}")
             time.sleep(PAUSE)
         return round(time.monotonic() - begun, 1)
 

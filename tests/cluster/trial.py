@@ -149,6 +149,7 @@ class Trial(Campaign):
                 words = fault.strike(self.cluster)
                 self.cluster.wait_until_whole(WHOLE_SECONDS)
                 whole = history.now() - begun
+                words += f"; last of all there lacked: {self.cluster.lacked}" if self.cluster.lacked else ""
                 self.rest(AFTERWARDS)
             finally:
                 self.note(words, begun, seconds=round(history.now() - begun, 1))
