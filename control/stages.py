@@ -43,7 +43,6 @@ class Stage:
     about: str
     commands: Callable[[], list[Command]]
     needs_host: bool = False
-    by_name: bool = False  # runs only when it is asked for
     minutes: float = 10  # far above what it takes on 2 cores: a test that hangs must fail, not wait for CI's own limit
 
 
@@ -141,7 +140,6 @@ STAGES = (
         "three hosts that die under load: nothing is lost",
         molecule(CLUSTER),
         needs_host=True,
-        by_name=True,  # three hosts on two cores take a quarter of an hour, which all stages together have not got
         minutes=30,
     ),
 )
