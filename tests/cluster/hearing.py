@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -20,6 +20,8 @@ CREATED, UPDATED, DELETED = "task.created", "task.updated", "task.deleted"
 SLACK_SECONDS, LATE_SECONDS = 2.0, 120.0
 
 Place = tuple[int, float]
+# What an event says of a write: the kind, the title or the task, the version.
+Told = tuple[str, str | int | None, int]
 NOWHERE: Place = (-1, 0.0)
 
 
@@ -188,30 +190,37 @@ def _gaps(number: int, listener: Listener, sent: dict[int, Fact], wrong: list[Wr
             wrong.append(Wrong(fact.at, "lost", detail))
 
 
-def _unheard(operations: Sequence[Operation], sent: Iterable[Fact]) -> Iterator[tuple[Sequence[Operation], int]]:
+def _unheard(operations: Sequence[Operation], sent: Collection[Fact]) -> Iterator[tuple[Sequence[Operation], int]]:
     """Acknowledged writes of which nobody heard: how many, of which.
 
-    Comments look like edits, so of the comments on a task it is only known how many nobody heard of.
+    Comments look like edits, so of the comments on a task it is only known how many nobody heard of; and an edit may be
+    among them, when what tells of its version may be of a comment after it.
     """
-    told = {(fact.what, fact.title if fact.what == CREATED else fact.task, fact.version) for fact in sent}
+    told: dict[Told, float] = {}
+    # The latest first, so that the first of its kind remains.
+    for fact in sorted(sent, key=lambda fact: fact.at, reverse=True):
+        told[fact.what, fact.title if fact.what == CREATED else fact.task, fact.version] = fact.at
     updates = Counter(fact.task for fact in sent if fact.what == UPDATED)
-    comments: defaultdict[int, list[Operation]] = defaultdict(list)
-    edits: Counter[int] = Counter()
+    done: defaultdict[tuple[Kind, int], list[Operation]] = defaultdict(list)
     for operation in operations:
         if operation.outcome is not Outcome.OK or operation.kind not in WRITES or operation.task is None:
             continue
-        if operation.kind is Kind.COMMENT:
-            comments[operation.task].append(operation)
-        elif _as_told(operation) not in told:
+        if operation.kind is Kind.COMMENT or _as_told(operation) in told:
+            done[operation.kind, operation.task].append(operation)
+        else:
             yield [operation], 1
-        elif operation.kind is Kind.EDIT:
-            edits[operation.task] += 1
-    for task, done in comments.items():
-        if (count := len(done) + edits[task] - updates[task]) > 0:
-            yield done, count
+    for task in [task for kind, task in done if kind is Kind.COMMENT]:
+        comments, edits = done[Kind.COMMENT, task], done[Kind.EDIT, task]
+        if (count := len(comments) + len(edits) - updates[task]) > 0:
+            yield comments + [one for one in edits if _may_be_of_a_comment(told[_as_told(one)], one, comments)], count
 
 
-def _as_told(operation: Operation) -> tuple[str, str | int | None, int]:
+def _may_be_of_a_comment(told_at: float, edit: Operation, comments: Iterable[Operation]) -> bool:
+    """Whether what was told first of an edit's version can be of a comment after it."""
+    return any(edit.begin <= comment.begin <= told_at for comment in comments)
+
+
+def _as_told(operation: Operation) -> Told:
     """What an event of this write says. A delete tells of the version that it took away."""
     version = operation.version or 0
     if operation.kind is Kind.CREATE:

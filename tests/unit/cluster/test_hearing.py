@@ -123,6 +123,15 @@ def test_of_comments_on_a_task_any_may_be_the_one_that_nobody_heard() -> None:
     assert wrong(heard(*told[:-1], operations=operations, others=told[:-1])) == ["lost", "lost"]
 
 
+def test_a_comment_does_not_stand_for_the_edit_before_it() -> None:
+    """The edit's event was lost while everybody was told to read again; the comment, much later, is of its version."""
+    operations = [OPERATIONS[0], OPERATIONS[1], write(300, Kind.COMMENT, 1, 2)]
+    events = [EVENTS[0], [22.0, "missed"], [300.6, UPDATED, 103, 1, 2, "run.1.20", "e-3"]]
+    assert heard(*events, operations=operations, others=events).wrong == []
+    silent = [EVENTS[0], events[2]]
+    assert wrong(heard(*silent, operations=operations, others=silent)) == ["lost", "lost"]
+
+
 def test_an_event_was_told_no_later_than_what_came_after_it() -> None:
     # The first is frozen and hears the rest late, the second misses one event by a new connection, the third two.
     late = [[58.0 + number, *event[1:]] for number, event in enumerate(EVENTS[2:])]
