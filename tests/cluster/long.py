@@ -63,6 +63,7 @@ FAULTS = (
 )
 SWITCHOVER, DEPLOY = "planned switchover", "rolling deploy and a switchover in it"
 REMOVE, UPDATE = "app host removed and added", "updates with a restart of every host"
+RENEW = "new authority and certificates between the hosts"
 DISK, CLOCK = "disk of the database full", "clock of a host an hour ahead"
 
 
@@ -134,11 +135,22 @@ def _slow(trial: Trial, next_release: slow_faults.Built, only: str) -> list[Call
     def remove() -> None:
         trial.suffer(Fault(REMOVE, slow_faults.remove_app_host(hecto), unseen=True))
 
+    def renew() -> None:
+        trial.suffer(Fault(RENEW, slow_faults.renew_certificates(hecto), unseen=True))
+
     def update() -> None:
         # A connection to the public address ends where that moves to another host, so a client may have to repeat.
         trial.suffer(Fault(UPDATE, slow_faults.update_hosts(hecto)))
 
-    steps = {SWITCHOVER: switchover, DEPLOY: deploy, REMOVE: remove, UPDATE: update, DISK: disk, CLOCK: clock}
+    steps = {
+        SWITCHOVER: switchover,
+        DEPLOY: deploy,
+        REMOVE: remove,
+        UPDATE: update,
+        RENEW: renew,
+        DISK: disk,
+        CLOCK: clock,
+    }
     return [step for name, step in steps.items() if only in name]
 
 
