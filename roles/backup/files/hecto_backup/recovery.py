@@ -168,6 +168,8 @@ def _start(host: Host) -> None:
     """Start the restored server; where Patroni shall lead it later, without Patroni, which knows another past."""
     if host.has_patroni:
         alone_there = f"-c listen_addresses='' -c port={host.port} -c unix_socket_directories={SOCKETS}"
+        # Of a standby that is to have each commit there is none yet: they copy this server when Patroni leads it.
+        alone_there += " -c synchronous_standby_names=''"
         words = ["start", "--no-wait", f"--pgdata={host.data}", f"--options={alone_there}", f"--log={STATE / 'log'}"]
         as_postgres(str(host.programs / "pg_ctl"), *words)
         return
