@@ -133,9 +133,9 @@ def write(
 
 
 def _page(values: dict[str, Any], rows: Sequence[Row], report: Report, heard: Hearing) -> str:
-    said = report.load | {"machine": ", ".join(f"{name} {value}" for name, value in report.machine.items())}
+    machine = ", ".join(f"{name} {value}" for name, value in report.machine.items())
     lines = [
-        ABOUT.format(**values | said | {"heard": heard.heard}),
+        ABOUT.format(**report.load | values | {"heard": heard.heard, "machine": machine}),
         *table(HEAD, [cells(row) for row in rows]),
         "",
         MEANING,
