@@ -31,8 +31,6 @@ class Cluster:
         self.hosts = list(hosts)
         self._redis_password = (site.directory / "secrets" / "redis-admin-password").read_text().split()[0]
         self._threads = ThreadPoolExecutor(len(self.hosts))
-        # What was lacking last before it was whole.
-        self.lacked = ""
 
     def look(self) -> dict[str, Look]:
         """What each host says of itself, by name; nothing where a host does not answer."""
@@ -84,16 +82,16 @@ class Cluster:
             raise AssertionError(f"{what} is on {', '.join(host.name for host in found) or 'no host'}")
         return found[0]
 
-    def wait_until_whole(self, seconds: float) -> float:
-        """Wait until nothing is lacking; returns how long that took."""
-        begun = time.monotonic()
-        self.lacked = ""
+    def wait_until_whole(self, seconds: float) -> str:
+        """Wait until nothing is lacking; returns what was lacking last, empty where nothing was."""
+        deadline = time.monotonic() + seconds
+        lacked = ""
         while missing := lacking(self.look(), self.public_address, self.edge_that_prefers_it):
-            self.lacked = "; ".join(missing)
-            if time.monotonic() > begun + seconds:
-                raise AssertionError(f"after {seconds:.0f} s the cluster is not whole: {self.lacked}")
+            lacked = "; ".join(missing)
+            if time.monotonic() > deadline:
+                raise AssertionError(f"after {seconds:.0f} s the cluster is not whole: {lacked}")
             time.sleep(PAUSE)
-        return round(time.monotonic() - begun, 1)
+        return lacked
 
     def close(self) -> None:
         """End the threads that look."""

@@ -147,9 +147,9 @@ class Trial(Campaign):
             words, whole = fault.name, float("inf")
             try:
                 words = fault.strike(self.cluster)
-                self.cluster.wait_until_whole(WHOLE_SECONDS)
+                lacked = self.cluster.wait_until_whole(WHOLE_SECONDS)
                 whole = history.now() - begun
-                words += f"; last of all there lacked: {self.cluster.lacked}" if self.cluster.lacked else ""
+                words += f"; last of all there lacked: {lacked}" if lacked else ""
                 self.rest(AFTERWARDS)
             finally:
                 self.note(words, begun, seconds=round(history.now() - begun, 1))
