@@ -43,8 +43,9 @@ READ_ONLY = "25006"
 # Of a connection that has served nobody yet. A pooler takes connections for a server that is away, and ends them when
 # they ask something: to have been made means nothing, to have served does.
 UNTRIED = "untried"
-# A server that refuses connections for no longer than this may only be restarting: requests wait for it.
-RESTART_SECONDS = 5.0
+# A server that refuses connections for no longer than this may only be restarting, or the primary moves: requests wait
+# for it. Whoever comes later is told at once.
+RESTART_SECONDS = 8.0
 
 
 class Base(DeclarativeBase):

@@ -24,11 +24,12 @@ log = logging.getLogger(__name__)
 ATTEMPTS = 3
 # Doubled after each attempt and spread from half to one and a half, so that two rivals do not meet again.
 FIRST_PAUSE = 0.05
-# The same for a server that restarts: it takes one to three seconds. Three attempts then end within six, before nginx
-# gives up on the instance.
-RESTART_PAUSE = 1.5
-# No attempt begins later: one that has waited for a pooler in vain has had all the time there is. One whose connection
-# was not made in time (CONNECT_TIMEOUT) has not: the next, or nginx at another instance, may be served.
+# Between two looks for a server that restarts, which takes one to three seconds, or for a primary that moves, three to
+# six. They are no attempts: nothing was begun.
+RESTART_PAUSE = 1.0
+# No attempt begins later: nginx gives up on the instance after nine seconds. One that has waited for a pooler in vain
+# has had all the time there is. One whose connection was not made in time (CONNECT_TIMEOUT) has not: the next, or nginx
+# at another instance, may be served.
 LAST_BEGINNING = 7.0
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
@@ -69,7 +70,8 @@ def run(database: Database, work: Callable[[Session], T]) -> T:
 
     A lost connection, a serialization failure or a deadlock runs the whole of it again, at most three attempts;
     services therefore only flush, and keep effects for after_commit. A connection lost in the COMMIT itself is not
-    tried again, since the work may already stand. Raises Unavailable when the database does not answer.
+    tried again, since the work may already stand. A server that refuses connections since a moment is waited for, for
+    seven seconds. Raises Unavailable when the database does not answer.
     """
 
     def attempt() -> T:
@@ -109,7 +111,8 @@ def report(database: Database, work: Callable[[Session], T]) -> T:
 
 def _repeat(database: Database, attempt: Callable[[], T]) -> T:
     begun = time.monotonic()
-    for number in range(1, ATTEMPTS + 1):
+    failures = 0
+    while True:
         try:
             return attempt()
         except DBAPIError as error:
@@ -117,20 +120,17 @@ def _repeat(database: Database, attempt: Callable[[], T]) -> T:
                 raise took_too_long() from error
             if not may_retry(error):
                 raise
-            if number == ATTEMPTS or time.monotonic() - begun > LAST_BEGINNING:
+            if database.restarts():
+                pause = RESTART_PAUSE * random.uniform(0.5, 1.5)
+            else:
+                pause = FIRST_PAUSE * 2**failures * random.uniform(0.5, 1.5)
+                failures += 1
+            if failures == ATTEMPTS or time.monotonic() - begun + pause > LAST_BEGINNING:
                 raise unavailable() from error
-            log.warning("attempt %d of %d failed and is repeated: %s", number, ATTEMPTS, str(error.orig).strip())
+            log.warning("the database failed and is asked again in %.2f s: %s", pause, str(error.orig).strip())
         except PoolTimeout as error:
             raise busy() from error
-        gevent.sleep(_pause(database) * 2 ** (number - 1))
-    raise AssertionError("unreachable: the last attempt returns or raises")
-
-
-def _pause(database: Database) -> float:
-    """The pause after a first attempt that failed."""
-    if database.restarts():
-        return RESTART_PAUSE * random.uniform(0.75, 1.25)
-    return FIRST_PAUSE * random.uniform(0.5, 1.5)
+        gevent.sleep(pause)
 
 
 def _write(database: Database, work: Callable[[Session], T]) -> T:
