@@ -15,11 +15,12 @@ from control.tools import ensure_tools, environment, tool
 BENCHES = {
     "chaos": "tests.chaos.long",
     "cluster": "tests.cluster.long",
+    "growth": "tests.cluster.growth",
     "realtime": "bench.realtime.run",
     "writes": "bench.writes",
 }
 # Those that need no server of this machine, but hosts.
-ON_A_SITE = ("chaos", "cluster")
+ON_A_SITE = ("chaos", "cluster", "growth")
 # A site of its own beside whatever runs here, called bench-NAME, on ports that are free.
 SITE = {"HECTO_HTTPS_PORT": "0", "HECTO_HTTP_PORT": "0", "HECTO_SSH_PORT": "0", "HECTO_INSTANCES": ""}
 

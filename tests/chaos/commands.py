@@ -17,6 +17,7 @@ from typing import Any
 
 from control.host import ssh_command
 from control.playbook import POLITELY
+from control.progress import Failure
 from control.site import ROOT, Site
 from control.site import Host as Machine
 from control.tools import environment, tool
@@ -46,6 +47,11 @@ class Done:
             return json.loads(self.output)
         except ValueError:
             raise AssertionError(f"{self.words} gave no JSON: {self.output[-500:]}{self.errors[-500:]}") from None
+
+    def require(self) -> None:
+        """Raises Failure unless it went well."""
+        if self.code != 0:
+            raise Failure(f"{self.words} failed with {self.code}", tail=(self.errors or self.output)[-3000:])
 
 
 class Host:
@@ -165,10 +171,10 @@ class Hecto:
         wanted = json.dumps({"hecto_release_command": list(release)})
         return self.playbook("rolling-deploy.yml", "-e", wanted)
 
-    def playbook(self, name: str, *arguments: str) -> Done:
-        """One of the project's playbooks, as an operator runs it."""
-        playbook = ROOT / "playbooks" / name
-        return self._run([*POLITELY, tool("ansible-playbook"), "-i", self._site.inventory, playbook, *arguments])
+    def playbook(self, name: str, *arguments: str, inventory: Path | None = None) -> Done:
+        """One of the project's playbooks, as an operator runs it, with the site's inventory or another one."""
+        hosts = inventory or self._site.inventory
+        return self._run([*POLITELY, tool("ansible-playbook"), "-i", hosts, ROOT / "playbooks" / name, *arguments])
 
     def rollback(self) -> Done:
         """Back to the last good release before the present one."""

@@ -107,7 +107,7 @@ def whole_list(site: Site, run: str) -> list[State]:
     def ask(path: str, token: str = "", body: dict[str, str] | None = None) -> Any:
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
         content = json.dumps(body).encode() if body else None
-        request = urllib.request.Request(site.url + path, content, headers)  # noqa: S310  our own address
+        request = urllib.request.Request(credentials["url"] + path, content, headers)  # noqa: S310  our own address
         with opener.open(request, timeout=30) as answer:
             return json.load(answer)
 

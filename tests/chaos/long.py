@@ -16,7 +16,7 @@ from control.progress import Failure, say
 from control.site import ROOT, Site, load_site
 from tests.chaos import steps
 from tests.chaos.campaign import Campaign, Size
-from tests.chaos.commands import Done, Hecto, Host
+from tests.chaos.commands import Hecto, Host
 from tests.chaos.report import Report
 from tests.chaos.steps import BACK, MOVING, THERE
 from tests.chaos.variants import BROKEN, NEXT, Built, build
@@ -46,9 +46,9 @@ def main() -> int:
     site = load_site()
     (site.directory / "chaos").mkdir(parents=True, exist_ok=True)
     hecto = Hecto(site, site.directory / "chaos" / "site.log")
-    _well(hecto.up(INSTANCES))
+    hecto.up(INSTANCES).require()
     # Where the site was left by another run, its instances may still run something else.
-    _well(hecto.deploy())
+    hecto.deploy().require()
     site = load_site()
     here, next_release, broken = _releases(site)
     campaign = Campaign(
@@ -67,7 +67,7 @@ def main() -> int:
     _write(report, verdict, rolls, command)
     kept = all(answer == "yes" for _, _, answer in verdict)
     if kept and not options.keep:
-        _well(hecto.destroy())
+        hecto.destroy().require()
     elif not kept:
         say(f"  The site stays for whoever looks into it: HECTO_NAME={site.name} ./hecto status")
     return 0 if kept else 1
@@ -147,11 +147,6 @@ def _write(report: Report, verdict: list[tuple[str, str, str]], rolls: dict[str,
     for promise, measured, kept in verdict:
         say(f"  {'ok  ' if kept == 'yes' else 'FAIL'} {promise:<58} {measured}")
     say(f"  {Path('bench/results/chaos.md')}")
-
-
-def _well(done: Done) -> None:
-    if done.code != 0:
-        raise Failure(f"{done.words} failed with {done.code}", tail=(done.errors or done.output)[-3000:])
 
 
 if __name__ == "__main__":

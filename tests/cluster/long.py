@@ -15,7 +15,7 @@ from functools import partial
 from control.progress import Failure, say
 from control.site import CLUSTER_HOSTS, CLUSTER_INSTANCES, ROOT, load_site
 from tests.chaos.campaign import Size
-from tests.chaos.commands import Done, Hecto, Host
+from tests.chaos.commands import Hecto, Host
 from tests.chaos.variants import NEXT, build
 from tests.cluster import slow_faults, table
 from tests.cluster.faults import (
@@ -79,7 +79,7 @@ def main() -> int:
     directory = site.directory / "chaos" / "long"
     directory.mkdir(parents=True, exist_ok=True)
     hecto = Hecto(site, directory / "site.log")
-    _well(hecto.up(CLUSTER_INSTANCES))
+    hecto.up(CLUSTER_INSTANCES).require()
     site = load_site()
     next_release = build(NEXT, site)
     trial = Trial(site, directory, options.seed, Size(RATE, CLIENTS, 0, LONGEST), listeners=LISTENERS)
@@ -106,7 +106,7 @@ def main() -> int:
     say(f"  {results / 'cluster.md'}")
     kept_all = all(kept == "yes" for _, _, kept in verdict)
     if kept_all and not options.keep:
-        _well(hecto.destroy())
+        hecto.destroy().require()
     elif not kept_all:
         say(f"  The site stays for whoever looks into it: HECTO_NAME={site.name} ./hecto status")
     return 0 if kept_all else 1
@@ -127,7 +127,7 @@ def _slow(trial: Trial, next_release: slow_faults.Built, only: str) -> list[Call
     def deploy() -> None:
         trial.suffer(Fault(DEPLOY, slow_faults.deploy_and_switch_over(hecto, next_release), unseen=True))
         with trial.phase("back to the release before", bounded=True):
-            _well(hecto.rollback())
+            hecto.rollback().require()
 
     def switchover() -> None:
         trial.suffer(Fault(SWITCHOVER, slow_faults.switchover(hecto), unseen=True))
@@ -185,11 +185,6 @@ def _try(trial: Trial, steps: list[Callable[[], object]]) -> str:
         if not attempt(step) and not attempt(lambda: trial.cluster.wait_until_whole(slow_faults.WHOLE_SECONDS)):
             break
     return "; ".join(failures)
-
-
-def _well(done: Done) -> None:
-    if done.code != 0:
-        raise Failure(f"{done.words} failed with {done.code}", tail=(done.errors or done.output)[-3000:])
 
 
 if __name__ == "__main__":
