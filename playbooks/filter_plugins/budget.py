@@ -48,6 +48,10 @@ INSTANCES_MOST = 999
 
 HUGE_PAGE_MB = 2
 HUGE_PAGES_FROM_MB = 1024  # smaller shared buffers gain nothing that can be measured
+# A row of the plan as a person reads it: the groups whose hosts have it (none for every host), its name, its number and
+# what that means.
+Row = tuple[str, str, str, str]
+FILES_OF = {"instance": "app", "nginx": "lb app", "redis": "redis", "postgres": "postgres"}
 
 
 class BudgetError(ValueError):
@@ -191,65 +195,77 @@ def plan(
 
 
 def table(planned: dict[str, Any]) -> str:
-    """Write the plan of one host as text for a person."""
-    memory, link = planned["memory_mb"], planned["connections"]
-    postgres, nginx, redis = planned["postgres"], planned["nginx"], planned["redis"]
+    """Write the plan of one host as text for a person: of what runs on it, and no more."""
+    blocks = [_host_rows(planned), _memory_rows(planned), _file_rows(planned), _service_rows(planned)]
+    shown = [[(name, value, note) for on, name, value, note in block if _runs(planned, on)] for block in blocks]
+    width = max(18, *(len(value) for block in shown for _, value, _ in block))
+    text = ["\n".join(f"{name:<20}{value:>{width}}   {note}" for name, value, note in block) for block in shown]
+    return "\n\n".join(block for block in text if block)
+
+
+def _runs(planned: dict[str, Any], groups: str) -> bool:
+    return not groups or any(group in planned["services"] for group in groups.split())
+
+
+def _host_rows(planned: dict[str, Any]) -> list[Row]:
+    link = planned["connections"]
     spare = link["max"] - link["instances"] - link["reserved"]
     hosts = f" on each of {planned['app_hosts']} hosts" if planned["app_hosts"] > 1 else ""
-    rows: list[tuple[str, str, str]] = [
-        ("Host", f"{planned['cores']} cores, {planned['host_memory_mb']} MB", f"runs {', '.join(planned['services'])}"),
+    each = planned["instance"]["websockets"]
+    rows = [
         (
+            "",
+            "Host",
+            f"{planned['cores']} cores, {planned['host_memory_mb']} MB",
+            f"runs {', '.join(planned['services'])}",
+        ),
+        (
+            "app",
             "Instances",
             f"{planned['instances']}{hosts}",
-            f"for {planned['clients']} clients, {planned['instance']['websockets']} WebSockets each at most",
+            f"for {planned['clients']} clients, {each} WebSockets each at most",
         ),
-        ("Pool", f"{planned['pool']} connections", "for each instance"),
-        *(
-            [("PgBouncer", f"{planned['pgbouncer_pool']} connections", "to PostgreSQL, for all instances of a host")]
-            if planned["pgbouncer"]
-            else []
-        ),
-        (
-            "Connections",
-            f"{link['max']}",
-            f"{link['instances']} for instances, {link['reserved']} reserved, {spare} to spare",
-        ),
-        ("", "", ""),
-        *(
-            (f"Memory: {name}", f"{memory[key]} MB", note)
-            for name, key, note in _memory_notes(planned)
-            if memory[key] or key != "others"
-        ),
-        ("", "", ""),
-        *((f"Files: {name}", f"{files}", "open at once, for each process") for name, files in planned["files"].items()),
-        ("", "", ""),
-        ("nginx", f"{nginx['workers']} workers", f"{nginx['worker_connections']} connections each"),
-        ("Redis", f"{redis['maxmemory_mb']} MB", f"{redis['clients']} connections"),
-        ("PostgreSQL", f"{postgres['work_mem_mb']} MB", f"for each sort; {planned['huge_pages']} huge pages"),
+        ("app", "Pool", f"{planned['pool']} connections", "for each instance"),
     ]
-    return "\n".join(f"{name:<20}{value:>18}   {note}".rstrip() for name, value, note in rows)
+    if planned["pgbouncer"]:
+        pool = f"{planned['pgbouncer_pool']} connections"
+        rows.append(("app", "PgBouncer", pool, "to PostgreSQL, for all instances of a host"))
+    shares = f"{link['instances']} for instances, {link['reserved']} reserved, {spare} to spare"
+    return [*rows, ("app postgres", "Connections", f"{link['max']}", shares)]
 
 
-def _memory_notes(planned: dict[str, Any]) -> list[tuple[str, str, str]]:
-    postgres = planned["postgres"]
+def _memory_rows(planned: dict[str, Any]) -> list[Row]:
+    memory, buffers = planned["memory_mb"], planned["postgres"]["shared_buffers_mb"]
+    instances = f"{planned['instances']} of {planned['instance']['memory_mb']} MB"
+    data = f"{planned['redis']['maxmemory_mb']} MB of data, and its copy while the log is rewritten"
+    rows = [
+        ("", "system", "kernel and the host's own services"),
+        ("app", "instances", instances),
+        ("redis", "redis", data),
+        ("lb app", "nginx", "workers and buffers"),
+        ("", "others", "what the groups etcd, monitoring and backup run, and the proxy to other hosts"),
+        ("postgres", "postgres", f"{buffers} MB of shared buffers, the rest sorts and page cache"),
+        ("", "free", "page cache, peaks"),
+    ]
+    return [(on, f"Memory: {of}", f"{memory[of]} MB", note) for on, of, note in rows if memory[of] or of != "others"]
+
+
+def _file_rows(planned: dict[str, Any]) -> list[Row]:
+    note = "open at once, for each process"
+    return [(FILES_OF[of], f"Files: {of}", f"{files}", note) for of, files in planned["files"].items()]
+
+
+def _service_rows(planned: dict[str, Any]) -> list[Row]:
+    postgres, nginx, redis = planned["postgres"], planned["nginx"], planned["redis"]
     return [
-        ("system", "system", "kernel and the host's own services"),
-        (
-            "instances",
-            "instances",
-            f"{planned['instances']} of {planned['instance']['memory_mb']} MB"
-            if "app" in planned["services"]
-            else "not on this host",
-        ),
-        ("redis", "redis", f"{planned['redis']['maxmemory_mb']} MB of data, and its copy while the log is rewritten"),
-        ("nginx", "nginx", "workers and buffers"),
-        ("others", "others", "what the groups etcd, monitoring and backup run, and the proxy to other hosts"),
+        ("lb app", "nginx", f"{nginx['workers']} workers", f"{nginx['worker_connections']} connections each"),
+        ("redis", "Redis", f"{redis['maxmemory_mb']} MB", f"{redis['clients']} connections"),
         (
             "postgres",
-            "postgres",
-            f"{postgres['shared_buffers_mb']} MB of shared buffers, the rest sorts and page cache",
+            "PostgreSQL",
+            f"{postgres['work_mem_mb']} MB",
+            f"for each sort; {planned['huge_pages']} huge pages",
         ),
-        ("free", "free", "page cache, peaks"),
     ]
 
 

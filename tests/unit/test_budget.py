@@ -215,6 +215,13 @@ def test_table_shows_every_service_and_its_number() -> None:
         assert words in text
 
 
+def test_table_of_a_host_leaves_out_what_runs_on_others() -> None:
+    text = budget.table(plan(services=("postgres", "etcd"), app_hosts=3, hosts=5))
+    assert "Memory: postgres" in text
+    for elsewhere in ("Instances", "Pool", "Redis", "Memory: redis", "nginx"):
+        assert elsewhere not in text
+
+
 def test_what_the_plan_prints_is_what_the_roles_get() -> None:
     root = Path(__file__).resolve().parents[2]
     inventory = (root / "inventory/defaults.yml").read_text()
