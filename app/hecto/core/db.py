@@ -43,6 +43,8 @@ READ_ONLY = "25006"
 # Of a connection that has served nobody yet. A pooler takes connections for a server that is away, and ends them when
 # they ask something: to have been made means nothing, to have served does.
 UNTRIED = "untried"
+# An attribute of errors by which nothing was begun: there was no connection, or nobody behind it.
+REFUSED = "hecto_refused"
 # A server that refuses connections for no longer than this may only be restarting, or the primary moves: requests wait
 # for it. Whoever comes later is told at once.
 RESTART_SECONDS = 8.0
@@ -214,6 +216,10 @@ class Database:
         """Whether connections are refused since so short a time that they may be made again in a moment."""
         return self._refused_since is not None and time.monotonic() - self._refused_since < RESTART_SECONDS
 
+    def refused(self, error: exc.DBAPIError) -> bool:
+        """Whether nothing was begun, by a server that may be back in a moment."""
+        return hasattr(error.orig, REFUSED) and self.restarts()
+
     def _on_checkout(self, connection: Any, *_: Any) -> None:
         connection.autocommit = False
 
@@ -245,6 +251,8 @@ class Database:
             is_refused = context.is_disconnect and UNTRIED in context.connection.info
         if is_refused and self._refused_since is None:
             self._refused_since = time.monotonic()
+        if is_refused and not read_only:
+            setattr(context.original_exception, REFUSED, True)
 
     def dispose(self) -> None:
         """Close every pooled connection."""

@@ -120,13 +120,17 @@ def _repeat(database: Database, attempt: Callable[[], T]) -> T:
                 raise took_too_long() from error
             if not may_retry(error):
                 raise
-            if database.restarts():
-                pause = RESTART_PAUSE * random.uniform(0.5, 1.5)
+            first = RESTART_PAUSE if database.restarts() else FIRST_PAUSE
+            if database.refused(error):
+                pause = first
             else:
-                pause = FIRST_PAUSE * 2**failures * random.uniform(0.5, 1.5)
+                pause = first * 2**failures
                 failures += 1
-            if failures == ATTEMPTS or time.monotonic() - begun + pause > LAST_BEGINNING:
+            # The last look comes as late as it may.
+            left = begun + LAST_BEGINNING - time.monotonic()
+            if failures == ATTEMPTS or left <= 0:
                 raise unavailable() from error
+            pause = min(pause * random.uniform(0.5, 1.5), left)
             log.warning("the database failed and is asked again in %.2f s: %s", pause, str(error.orig).strip())
         except PoolTimeout as error:
             raise busy() from error

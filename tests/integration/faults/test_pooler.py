@@ -133,7 +133,8 @@ def test_a_restart_or_a_move_of_the_database_fails_no_request(user, instance, po
 
     def work(mine: list[int]) -> None:
         client = user.at(instance)
-        while not over.is_set():
+        # Slowly: a user has an allowance of requests.
+        while not over.wait(0.1):
             key = {"Idempotency-Key": secrets.token_hex(8)}
             answer = client.post("/api/tasks", json={"title": "while it restarts"}, headers=key)
             if answer.status_code == 504 and answer.json()["title"] == OutcomeUnknown.title:
