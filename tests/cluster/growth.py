@@ -86,8 +86,14 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=int(time.time()) % 100_000, help="of the load")
     parser.add_argument("--keep", action="store_true", help="leave the site as it is at the end")
     options = parser.parse_args()
+    site = load_site(size=CLUSTER_HOSTS)
+    if site.saved:
+        raise Failure(
+            f"the site '{site.name}' is there from before, and has grown",
+            advice=f"remove it and begin anew: HECTO_NAME={site.name} ./hecto destroy --yes",
+        )
     packages.install(packages.for_hosts() + packages.for_releases())
-    site = ensure_hosts(load_site(size=CLUSTER_HOSTS))
+    site = ensure_hosts(site)
     directory = site.directory / "chaos" / "growth"
     directory.mkdir(parents=True, exist_ok=True)
     hecto = Hecto(site, directory / "site.log")
@@ -119,6 +125,8 @@ def main() -> int:
     kept_all = all(kept == "yes" for _, _, kept in verdict)
     if kept_all and not options.keep:
         hecto.destroy().require()
+    else:
+        say(f"  The site stays for whoever looks into it: HECTO_NAME={site.name} ./hecto status")
     return 0 if kept_all else 1
 
 

@@ -50,6 +50,12 @@ def test_who_starts_does_not_follow() -> None:
     assert [patroni.follows(LISTED, name) for name in "aber"] == [True, True, False, False]
 
 
+def test_who_copies_is_not_there_yet() -> None:
+    listed = [*LISTED, {"Member": "f", "Role": "Replica", "State": "creating replica", "Lag in MB": "unknown"}]
+    assert [patroni.copies(listed, name) for name in "abf"] == [False, False, True]
+    assert not patroni.follows(listed, "f")
+
+
 def test_a_patch_says_what_differs_and_removes_what_nobody_wants() -> None:
     wanted = {"ttl": 20, "postgresql": {"use_slots": True, "parameters": {"max_connections": 100}}}
     assert patroni.patch(yaml.safe_dump(wanted), wanted) == {}

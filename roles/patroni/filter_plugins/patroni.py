@@ -34,6 +34,11 @@ def follows(listed: Collection[Mapping[str, Any]], name: str) -> bool:
     return any(one["Member"] == name and one["State"] == good.get(one["Role"], "streaming") for one in listed)
 
 
+def copies(listed: Collection[Mapping[str, Any]], name: str) -> bool:
+    """Whether the server is being made from a copy of the primary."""
+    return any(one["Member"] == name and one["State"] == "creating replica" for one in listed)
+
+
 def following(listed: Collection[Mapping[str, Any]]) -> list[str]:
     """The names of all servers that are the primary or get everything as it comes."""
     return [str(one["Member"]) for one in listed if follows(listed, str(one["Member"]))]
@@ -80,6 +85,7 @@ class FilterModule:
             "patroni_leader": leader,
             "patroni_fit": fit,
             "patroni_follows": follows,
+            "patroni_copies": copies,
             "patroni_following": following,
             "patroni_patch": patch,
             "patroni_pause": pause,
