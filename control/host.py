@@ -85,7 +85,7 @@ def remove_hosts(site: Site, *, anyones: bool = False) -> None:
             if not anyones:
                 _require_own(site, host, found)
             _keep_packages(site, host)
-            # At once: nobody wants its data, and one that ends by itself just when podman loses patience is not removed.
+            # At once: nobody wants its data, and one that ends just when podman loses patience is not removed.
             output(
                 podman_command("rm", "--force", "--volumes", "--time=0", host.container),
                 advice="a part of the host may be left; look: sudo podman ps --all; then run ./hecto destroy again",
