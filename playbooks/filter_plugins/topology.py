@@ -26,10 +26,12 @@ LISTENERS: dict[str, tuple[tuple[int, tuple[str, ...]], ...]] = {
 }
 
 
-def problems(groups: Groups, addresses: Mapping[str, str], lb_addresses: Sequence[str] = ()) -> list[str]:
+def problems(
+    groups: Groups, addresses: Mapping[str, str], lb_addresses: Sequence[str] = (), repository: str = "host"
+) -> list[str]:
     """What is wrong with a layout, one text each with what to do; empty when it works.
 
-    addresses: the host_address of every host.
+    addresses: the host_address of every host. repository: where backups go, as backup_repository says it.
     """
     sizes = {name: len(groups.get(name, ())) for name in LISTENERS}
     found = [
@@ -43,6 +45,11 @@ def problems(groups: Groups, addresses: Mapping[str, str], lb_addresses: Sequenc
         found.append(
             f"{sizes['postgres']} hosts in postgres and {sizes['etcd']} in etcd: its majority says who is primary, "
             "which takes three. Name three hosts in etcd (those of postgres, for example), or one in postgres."
+        )
+    if sizes["postgres"] > 1 and repository == "directory":
+        found.append(
+            f"{sizes['postgres']} hosts in postgres, each with a directory of its own for backups: when the primary "
+            "has moved, none holds what another needs. Name one host in backup, or set backup_repository to s3."
         )
     if sizes["etcd"] and sizes["etcd"] % 2 == 0:
         found.append(

@@ -55,6 +55,7 @@ class Repository:
         self.backups, self.number, self.has_database, self.data = backups, system, True, Path("/data")
 
         self.tables, self.unit, self.has_patroni = "0", "postgresql.service", False
+        self.tests = True
         self.takes, self.sees_all, self.in_recovery, self.code, self.asked = True, False, "f", 0, list[str]()
 
     def info(self) -> dict[str, Any]:
@@ -70,7 +71,7 @@ class Repository:
     def psql(self, statement: str, **_: Any) -> str:
         if "user_tables" in statement:
             return self.tables
-        return self.in_recovery if "in_recovery" in statement else "1234.5|7"
+        return self.in_recovery if statement == "SELECT pg_is_in_recovery()" else "1234.5|7|0.5"
 
 
 def test_a_time_that_cannot_be_had_is_refused_before_anything_is_touched(tool):
@@ -145,12 +146,12 @@ def test_a_repository_begins_once_and_by_the_primary_alone(tool, tmp_path):
 def test_a_repository_that_does_not_answer_is_not_an_empty_one(tool, monkeypatch):
     host, taking, _ = tool
     settings = {"stanza": "s", "database": "d", "version": 17, "data": "/data", "unit": "u", "port": 1}
-    asked = host.Host({**settings, "takes": True, "sees_all": False, "has_database": True})
+    asked = host.Host({**settings, "takes": True, "sees_all": False, "has_database": True, "tests": True})
     said = [{"status": {"code": 99, "message": "other"}, "repo": [{"status": {"code": 99, "message": "no host"}}]}]
     monkeypatch.setattr(asked, "pgbackrest", lambda *_: json.dumps(said))
     with pytest.raises(host.Trouble, match=r"does not answer.*no host"):
         taking.described(asked)
-    monkeypatch.setattr(asked, "psql", lambda *_, **__: "1|2")
+    monkeypatch.setattr(asked, "psql", lambda *_, **__: "1|2|0")
     lines = taking.metrics(asked).splitlines()
     assert "hecto_backup_archive_failed_total 2" in lines
     assert not any("last_full" in line for line in lines)
@@ -191,10 +192,21 @@ def test_the_monitoring_hears_of_good_backups_alone(tool, tmp_path, monkeypatch)
         "hecto_backup_last_timestamp_seconds 20",
         "hecto_backup_archive_last_timestamp_seconds 1234.5",
         "hecto_backup_archive_failed_total 7",
+        "hecto_backup_archive_waiting_seconds 0.5",
         "hecto_restore_test_success 0",
         "hecto_restore_test_timestamp_seconds 99",
         "hecto_restore_test_seconds 5.5",
     }
+
+
+def test_a_host_that_tests_no_more_says_nothing_of_its_last_test(tool, tmp_path, monkeypatch):
+    """Or its age would raise an alarm for ever."""
+    _, taking, _ = tool
+    monkeypatch.setattr(taking, "STATE", tmp_path)
+    (tmp_path / "restore-test.json").write_text(json.dumps({"success": True, "at": 99, "seconds": 5.5}))
+    repository = Repository(backup("full", 10))
+    repository.tests = False
+    assert "restore_test" not in taking.metrics(repository)
 
 
 def test_the_monitoring_hears_of_backups_while_the_database_restarts(tool, tmp_path, monkeypatch):

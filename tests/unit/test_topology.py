@@ -44,6 +44,14 @@ def test_a_layout_that_cannot_work_is_refused_in_words(groups: dict[str, tuple[s
     assert "Name" in problem or "name" in problem
 
 
+def test_several_databases_need_one_place_for_their_backups() -> None:
+    (problem,) = topology.problems(layout(), ADDRESSES, VIPS, "directory")
+    assert "Name one host in backup" in problem
+    assert topology.problems(layout(), ADDRESSES, VIPS, "s3") == []
+    alone = {name: ("one",) for name in ("all", "app", "postgres", "redis", "lb")}
+    assert topology.problems(alone, {"one": "127.0.0.1"}, (), "directory") == []
+
+
 def test_two_edges_without_an_address_that_moves_are_refused() -> None:
     (problem,) = topology.problems(layout(), ADDRESSES)
     assert "no lb_addresses" in problem

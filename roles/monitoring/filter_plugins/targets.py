@@ -60,7 +60,7 @@ def expected(hosts: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     groups = [set(host["groups"]) for host in hosts]
     return {
         "standbys": max(0, sum("postgres" in group for group in groups) - 1),
-        "backups": int(any("backup" in group for group in groups)),
+        "backups": int(any("postgres" in group for group in groups)),
         "etcd": sum("etcd" in group for group in groups),
     }
 

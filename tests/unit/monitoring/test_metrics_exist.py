@@ -24,7 +24,7 @@ NO_METRICS = re.compile(
     r"\"(?:[^\"\\]|\\.)*\"|\$\w+|\b(?:by|on|without|group_left|ignoring)\s*\([^)]*\)|\{[^}]*\}|\[[^\]]*\]"
 )
 FUNCTIONS = {"sum", "avg", "min", "max", "count", "rate", "increase", "histogram_quantile", "topk", "vector", "time"}
-FUNCTIONS |= {"absent", "abs", "predict_linear", "timestamp", "and", "or", "unless", "offset"}
+FUNCTIONS |= {"absent", "abs", "predict_linear", "timestamp", "and", "or", "unless", "offset", "last_over_time"}
 
 
 def expressions() -> dict[str, str]:

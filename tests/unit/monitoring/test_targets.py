@@ -71,7 +71,7 @@ def test_alerts_go_to_every_alertmanager() -> None:
 @pytest.mark.parametrize(
     ("hosts", "expected"),
     [
-        (ONE, {"standbys": 0, "backups": 0, "etcd": 0}),
+        (ONE, {"standbys": 0, "backups": 1, "etcd": 0}),
         (THREE, {"standbys": 1, "backups": 1, "etcd": 3}),
     ],
 )

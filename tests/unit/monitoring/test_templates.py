@@ -96,6 +96,6 @@ def test_what_is_expected_comes_from_the_inventory(tmp_path: Path) -> None:
     config = checked(render("expected.yml.j2"), tmp_path, "promtool", "check", "rules")
     assert {rule["record"]: rule["expr"] for rule in config["groups"][0]["rules"]} == {
         "hecto:expected_standbys": "vector(1)",
-        "hecto:expected_backups": "vector(0)",
+        "hecto:expected_backups": "vector(1)",
         "hecto:expected_etcd": "vector(1)",
     }

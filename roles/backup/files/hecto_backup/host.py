@@ -39,6 +39,8 @@ class Host:
         # The repository's host finds the primary among all hosts of the database; any other knows its own alone.
         self.sees_all = bool(settings["sees_all"])
         self.has_database = bool(settings["has_database"])
+        # Whether the weekly test is this host's. It may have been, and may have left its result here.
+        self.tests = bool(settings["tests"])
         self.programs = Path(f"/usr/lib/postgresql/{self.version}/bin")
 
     def pgbackrest(self, *words: str, echo: bool = False) -> str:

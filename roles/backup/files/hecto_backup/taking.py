@@ -9,6 +9,15 @@ from typing import Any
 
 from host import NO_BACKUP_YET, STANZA_IS_FINE, STATE, Host, Trouble, alone
 
+# When a piece of the log was archived last, how often that failed, and for how many seconds the oldest has waited. A
+# standby hands nothing over, whatever it had still to hand over when it was the primary.
+ARCHIVER = """
+SELECT coalesce(extract(epoch FROM last_archived_time), 0), failed_count, (
+    SELECT coalesce(extract(epoch FROM now() - min(modification)), 0)
+    FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready' AND NOT pg_is_in_recovery()
+) FROM pg_stat_archiver
+"""
+
 
 def begin(host: Host) -> dict[str, Any]:
     """Make the repository ready for this database, once. Refuses one that holds backups of another database."""
@@ -105,7 +114,7 @@ def metrics(host: Host) -> str:
             # Who does not answer has alerts of its own, and then it matters most that the rest gets there.
             print(f"hecto-backup: {trouble}", file=sys.stderr)
     tried = STATE / "restore-test.json"
-    if tried.exists():
+    if host.tests and tried.exists():
         last = json.loads(tried.read_text())
         values["hecto_restore_test_success"] = int(last["success"])
         values["hecto_restore_test_timestamp_seconds"] = last["at"]
@@ -125,12 +134,12 @@ def _backups(host: Host) -> dict[str, Any]:
 
 
 def _archiver(host: Host) -> dict[str, Any]:
-    """When this host's database archived its log last, and how often it could not."""
+    """When this host's database archived its log last, how often it could not, and for how long a piece has waited."""
     if not host.has_database:
         return {}
-    statement = "SELECT coalesce(extract(epoch FROM last_archived_time), 0), failed_count FROM pg_stat_archiver"
-    archived, failed = host.psql(statement, database="postgres").split("|")
+    archived, failed, waiting = host.psql(ARCHIVER, database="postgres").split("|")
     return {
         "hecto_backup_archive_last_timestamp_seconds": float(archived),
         "hecto_backup_archive_failed_total": int(failed),
+        "hecto_backup_archive_waiting_seconds": float(waiting),
     }
