@@ -7,17 +7,18 @@ import os
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from control.host import ssh_command
 from control.playbook import POLITELY
-from control.progress import Failure
+from control.progress import Failure, say
 from control.site import ROOT, Site
 from control.site import Host as Machine
 from control.tools import environment, tool
@@ -216,3 +217,12 @@ class Hecto:
             with self._log.open("a") as log:
                 log.write(f"$ {found.words}\n{found.output}{found.errors}-> {found.code} in {found.seconds} s\n\n")
         return found
+
+
+def finish(main: Callable[[], int]) -> NoReturn:
+    """Run a program of its own, and say what ended it."""
+    try:
+        sys.exit(main())
+    except (Failure, AssertionError) as failure:
+        say(failure.render() if isinstance(failure, Failure) else f"hecto: {failure}")
+        sys.exit(1)

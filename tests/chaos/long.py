@@ -6,17 +6,16 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from control.progress import Failure, say
+from control.progress import say
 from control.site import ROOT, Site, load_site
 from tests.chaos import steps
 from tests.chaos.campaign import Campaign, Size
-from tests.chaos.commands import Hecto, Host
+from tests.chaos.commands import Hecto, Host, finish
 from tests.chaos.report import Report
 from tests.chaos.steps import BACK, MOVING, THERE
 from tests.chaos.variants import BROKEN, NEXT, Built, build
@@ -150,8 +149,4 @@ def _write(report: Report, verdict: list[tuple[str, str, str]], rolls: dict[str,
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (Failure, AssertionError) as failure:
-        say(failure.render() if isinstance(failure, Failure) else f"hecto: {failure}")
-        sys.exit(1)
+    finish(main)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from control.host import ensure_hosts
 from control.progress import Failure, say
 from control.site import CLUSTER_HOSTS, ROOT, Site, load_site
 from tests.chaos.campaign import Campaign, Size
-from tests.chaos.commands import Done, Hecto
+from tests.chaos.commands import Done, Hecto, finish
 from tests.cluster import table
 from tests.cluster.cluster import Cluster
 from tests.cluster.faults import Fault, kill_postmaster
@@ -116,9 +115,7 @@ def main() -> int:
     finally:
         trial.close()
     verdict = table.promises(rows, trial.report, trial.hearing, broke_off)
-    say(table.summary(rows))
-    for promise, measured, kept in verdict:
-        say(f"  {'ok  ' if kept == 'yes' else 'FAIL'} {promise:<58} {measured}")
+    table.show(rows, verdict)
     command = f"./hecto bench growth --seed {options.seed}"
     table.write(RESULTS / "growth", command, rows, trial.report, trial.hearing, verdict)
     say(f"  {(RESULTS / 'growth.md').relative_to(ROOT)}")
@@ -136,8 +133,4 @@ def _let_the_load_in(site: Site, url: str) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (Failure, AssertionError) as failure:
-        say(failure.render() if isinstance(failure, Failure) else f"hecto: {failure}")
-        sys.exit(1)
+    finish(main)

@@ -6,16 +6,15 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 
-from control.progress import Failure, say
+from control.progress import say
 from control.site import CLUSTER_HOSTS, CLUSTER_INSTANCES, ROOT, load_site
 from tests.chaos.campaign import Size
-from tests.chaos.commands import Hecto, Host
+from tests.chaos.commands import Hecto, Host, finish
 from tests.chaos.variants import NEXT, build
 from tests.cluster import slow_faults, table
 from tests.cluster.faults import (
@@ -97,9 +96,7 @@ def main() -> int:
     finally:
         trial.close()
     verdict = table.promises(rows, trial.report, trial.hearing, broke_off)
-    say(table.summary(rows))
-    for promise, measured, kept in verdict:
-        say(f"  {'ok  ' if kept == 'yes' else 'FAIL'} {promise:<58} {measured}")
+    table.show(rows, verdict)
     results = directory if options.only else RESULTS
     command = f"./hecto bench cluster --seed {options.seed} --rounds {options.rounds}"
     table.write(results / "cluster", command, rows, trial.report, trial.hearing, verdict)
@@ -188,8 +185,4 @@ def _try(trial: Trial, steps: list[Callable[[], object]]) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (Failure, AssertionError) as failure:
-        say(failure.render() if isinstance(failure, Failure) else f"hecto: {failure}")
-        sys.exit(1)
+    finish(main)

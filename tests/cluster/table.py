@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from control.progress import say
 from tests.chaos.report import Report, table
 from tests.cluster.figures import Row
 from tests.cluster.hearing import Hearing
@@ -103,6 +104,13 @@ def summary(rows: Sequence[Row]) -> str:
         for row in rows
     ]
     return "\n".join(lines)
+
+
+def show(rows: Sequence[Row], verdict: Sequence[Promise]) -> None:
+    """The table and what was promised, for whoever watches the run."""
+    say(summary(rows))
+    for promise, measured, kept in verdict:
+        say(f"  {'ok  ' if kept == 'yes' else 'FAIL'} {promise:<58} {measured}")
 
 
 def write(
